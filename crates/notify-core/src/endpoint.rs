@@ -1,0 +1,126 @@
+//! Receivers: their URLs, what they ask for, and what is known of them.
+
+mod url;
+
+use crate::id::EndpointId;
+use crate::job::JobStatus;
+use crate::signing::Keyring;
+
+pub use url::{EndpointUrl, UrlInvalid};
+
+/// One receiver: everything that belongs to it rather than to one delivery.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    /// The endpoint's id.
+    pub id: EndpointId,
+    /// Where it is; this is its identity.
+    pub url: EndpointUrl,
+    /// Its own secrets; without any it is signed for with the operator's.
+    pub keyring: Option<Keyring>,
+    /// Whether deliveries are attempted.
+    pub enabled: bool,
+}
+
+/// Which statuses a receiver asks for. Terminal ones can't be filtered out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventFilter {
+    queued: bool,
+    processing: bool,
+}
+
+impl EventFilter {
+    /// Everything.
+    pub const ALL: Self = Self {
+        queued: true,
+        processing: true,
+    };
+
+    /// Only these statuses, and the terminal ones.
+    pub fn only(statuses: impl IntoIterator<Item = JobStatus>) -> Self {
+        let mut filter = Self {
+            queued: false,
+            processing: false,
+        };
+        for status in statuses {
+            filter.queued |= status == JobStatus::Queued;
+            filter.processing |= status == JobStatus::Processing;
+        }
+        filter
+    }
+
+    /// Whether an event with this status is asked for.
+    pub fn wants(self, status: JobStatus) -> bool {
+        match status {
+            JobStatus::Queued => self.queued,
+            JobStatus::Processing => self.processing,
+            JobStatus::Completed | JobStatus::Failed | JobStatus::Cancelled => true,
+        }
+    }
+}
+
+impl Default for EventFilter {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
+
+/// A job's standing wish to tell one endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subscriber {
+    /// Whom to tell.
+    pub endpoint: EndpointId,
+    /// What about.
+    pub filter: EventFilter,
+}
+
+/// Which endpoints an event is delivered to: the job's own, if it wants the
+/// event, and the one that this event names, which is always told. One endpoint
+/// gets one delivery.
+pub fn fan_out(
+    job: Option<Subscriber>,
+    named: Option<EndpointId>,
+    status: JobStatus,
+) -> impl Iterator<Item = EndpointId> {
+    let standing = job
+        .filter(|subscriber| subscriber.filter.wants(status))
+        .map(|subscriber| subscriber.endpoint)
+        .filter(|&endpoint| Some(endpoint) != named);
+    standing.into_iter().chain(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminal_events_pass_every_filter() {
+        let none = EventFilter::only([]);
+        assert!(!none.wants(JobStatus::Queued) && !none.wants(JobStatus::Processing));
+        for status in JobStatus::ALL {
+            assert!(EventFilter::ALL.wants(status));
+            assert!(none.wants(status) || !status.is_terminal());
+        }
+        assert!(EventFilter::only([JobStatus::Processing]).wants(JobStatus::Processing));
+    }
+
+    #[test]
+    fn one_endpoint_gets_one_delivery() {
+        let (a, b) = (EndpointId::from_random(1), EndpointId::from_random(2));
+        let told = |filter, named| -> Vec<EndpointId> {
+            let job = Some(Subscriber {
+                endpoint: a,
+                filter,
+            });
+            fan_out(job, named, JobStatus::Queued).collect()
+        };
+        assert_eq!(told(EventFilter::ALL, None), [a]);
+        assert_eq!(told(EventFilter::ALL, Some(b)), [a, b]);
+        assert_eq!(told(EventFilter::ALL, Some(a)), [a]);
+        assert_eq!(told(EventFilter::only([]), Some(a)), [a]);
+        assert!(told(EventFilter::only([]), None).is_empty());
+        assert_eq!(
+            fan_out(None, Some(b), JobStatus::Queued).collect::<Vec<_>>(),
+            [b]
+        );
+    }
+}

@@ -1,0 +1,471 @@
+//! The ids. Each noun has a type of its own, so that no two can be mixed up.
+//!
+//! Random ids are made from numbers that the caller draws: the core has no
+//! randomness of its own.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Names a job: 1–128 bytes of `[A-Za-z0-9._~:@-]`, but neither `.` nor `..`.
+///
+/// The alphabet needs no escaping in a URL path, a header or a log line.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(Arc<str>);
+
+impl JobId {
+    /// The longest job id, in bytes.
+    pub const BYTES_MAX: usize = 128;
+
+    /// Checks `text` against the rule above.
+    ///
+    /// # Errors
+    /// [`JobIdInvalid`] says which part of the rule is broken.
+    pub fn parse(text: &str) -> Result<Self, JobIdInvalid> {
+        if text.is_empty() {
+            return Err(JobIdInvalid::Empty);
+        }
+        if text.len() > Self::BYTES_MAX {
+            return Err(JobIdInvalid::TooLong);
+        }
+        if !text.bytes().all(Self::allows) {
+            return Err(JobIdInvalid::Alphabet);
+        }
+        if text == "." || text == ".." {
+            return Err(JobIdInvalid::Dots);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// A fresh id, `job_` and 20 of `[a-z0-9]`, for a caller that names none.
+    pub fn from_random(random: u128) -> Self {
+        Self(Prefixed::new(random).text("job_").into())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn allows(byte: u8) -> bool {
+        byte.is_ascii_alphanumeric() || b"._~:@-".contains(&byte)
+    }
+}
+
+impl fmt::Debug for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = JobIdInvalid;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+impl AsRef<str> for JobId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for JobId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<str> for JobId {
+    fn eq(&self, other: &str) -> bool {
+        &*self.0 == other
+    }
+}
+
+impl PartialEq<&str> for JobId {
+    fn eq(&self, other: &&str) -> bool {
+        &*self.0 == *other
+    }
+}
+
+impl Serialize for JobId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for JobId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The text is no [`JobId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JobIdInvalid {
+    /// No character at all.
+    Empty,
+    /// More than [`JobId::BYTES_MAX`] bytes.
+    TooLong,
+    /// A character outside `[A-Za-z0-9._~:@-]`.
+    Alphabet,
+    /// `.` or `..`, which mean something else in a path.
+    Dots,
+}
+
+impl fmt::Display for JobIdInvalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "job_id: must not be empty",
+            Self::TooLong => "job_id: at most 128 bytes",
+            Self::Alphabet => "job_id: only A-Z a-z 0-9 . _ ~ : @ -",
+            Self::Dots => "job_id: must not be . or ..",
+        })
+    }
+}
+
+impl std::error::Error for JobIdInvalid {}
+
+/// Names one incarnation of a job's log: 12 random characters of `[a-z0-9]`.
+///
+/// A job that was forgotten and begins anew gets a new epoch, so an old cursor
+/// can never be taken for a position in the new log.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch([u8; Self::BYTES]);
+
+impl Epoch {
+    const BYTES: usize = 12;
+
+    /// A fresh epoch from a random number.
+    pub fn from_random(random: u128) -> Self {
+        Self(base36(random))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let bytes: [u8; Self::BYTES] = text.as_bytes().try_into().ok()?;
+        bytes
+            .iter()
+            .all(|byte| ALPHABET.contains(byte))
+            .then_some(Self(bytes))
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_ascii(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Epoch {
+    type Err = IdInvalid;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text).ok_or(IdInvalid)
+    }
+}
+
+/// Names one event through every door: `<epoch>-<sequence>`.
+///
+/// It is the webhook's `webhook-id`, the stream's `id:`, the poll cursor and the
+/// `id` in the payload.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId {
+    epoch: Epoch,
+    sequence: u64,
+}
+
+impl EventId {
+    /// The event of `epoch` with this sequence (1, 2, 3, …).
+    pub const fn new(epoch: Epoch, sequence: u64) -> Self {
+        Self { epoch, sequence }
+    }
+
+    /// Which incarnation of the job's log.
+    pub const fn epoch(self) -> Epoch {
+        self.epoch
+    }
+
+    /// The position in the job's log: 1, 2, 3, … without gaps.
+    pub const fn sequence(self) -> u64 {
+        self.sequence
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.sequence)
+    }
+}
+
+impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for EventId {
+    type Err = IdInvalid;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (epoch, sequence) = text.split_once('-').ok_or(IdInvalid)?;
+        let canonical =
+            sequence.bytes().all(|byte| byte.is_ascii_digit()) && !sequence.starts_with('0');
+        let sequence = sequence
+            .parse()
+            .ok()
+            .filter(|_| canonical)
+            .ok_or(IdInvalid)?;
+        Ok(Self::new(epoch.parse()?, sequence))
+    }
+}
+
+impl Serialize for EventId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for EventId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+macro_rules! prefixed_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Prefixed);
+
+        impl $name {
+            /// A fresh id from a random number.
+            pub fn from_random(random: u128) -> Self {
+                Self(Prefixed::new(random))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str($prefix)?;
+                write_ascii(&self.0.0, f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdInvalid;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Prefixed::parse(text, $prefix).map(Self).ok_or(IdInvalid)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    };
+}
+
+prefixed_id! {
+    /// Names one delivery (one event for one endpoint): `dlv_` and 20 of `[a-z0-9]`.
+    DeliveryId, "dlv_"
+}
+
+prefixed_id! {
+    /// Names one endpoint (one receiver): `ep_` and 20 of `[a-z0-9]`.
+    EndpointId, "ep_"
+}
+
+/// The text is no id of this kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdInvalid;
+
+impl fmt::Display for IdInvalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not an id of this kind")
+    }
+}
+
+impl std::error::Error for IdInvalid {}
+
+/// An idempotency key: 1–128 bytes of visible ASCII, kept as long as its job.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdempotencyKey(Arc<str>);
+
+impl IdempotencyKey {
+    /// The longest key, in bytes.
+    pub const BYTES_MAX: usize = 128;
+
+    /// Checks `text` against the rule above.
+    ///
+    /// # Errors
+    /// [`IdempotencyKeyInvalid`] if it breaks the rule.
+    pub fn parse(text: &str) -> Result<Self, IdempotencyKeyInvalid> {
+        let fits = (1..=Self::BYTES_MAX).contains(&text.len());
+        let visible = text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        (fits && visible)
+            .then(|| Self(text.into()))
+            .ok_or(IdempotencyKeyInvalid)
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+/// The text is no [`IdempotencyKey`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdempotencyKeyInvalid;
+
+impl fmt::Display for IdempotencyKeyInvalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("idempotency_key: 1 to 128 bytes of visible ASCII")
+    }
+}
+
+impl std::error::Error for IdempotencyKeyInvalid {}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Prefixed([u8; Self::BYTES]);
+
+impl Prefixed {
+    const BYTES: usize = 20;
+
+    fn new(random: u128) -> Self {
+        Self(base36(random))
+    }
+
+    fn parse(text: &str, prefix: &str) -> Option<Self> {
+        let bytes: [u8; Self::BYTES] = text.strip_prefix(prefix)?.as_bytes().try_into().ok()?;
+        bytes
+            .iter()
+            .all(|byte| ALPHABET.contains(byte))
+            .then_some(Self(bytes))
+    }
+
+    fn text(self, prefix: &str) -> String {
+        prefix
+            .chars()
+            .chain(self.0.iter().map(|&byte| char::from(byte)))
+            .collect()
+    }
+}
+
+const ALPHABET: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+
+/// `N` characters of base 36. 36^20 is about 2^103, so 128 random bits leave no
+/// bias that matters.
+fn base36<const N: usize>(mut random: u128) -> [u8; N] {
+    [(); N].map(|()| {
+        let digit = usize::try_from(random % 36).unwrap_or_default();
+        random /= 36;
+        ALPHABET.get(digit).copied().unwrap_or(b'0')
+    })
+}
+
+fn write_ascii(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(std::str::from_utf8(bytes).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn job_ids_keep_to_their_alphabet() {
+        for good in ["a", "job-123", "A.b_c~d:e@f-9", "...", &"x".repeat(128)] {
+            assert!(JobId::parse(good).is_ok(), "{good}");
+        }
+        for (bad, why) in [
+            ("", JobIdInvalid::Empty),
+            (".", JobIdInvalid::Dots),
+            ("..", JobIdInvalid::Dots),
+            ("a b", JobIdInvalid::Alphabet),
+            ("a/b", JobIdInvalid::Alphabet),
+            ("é", JobIdInvalid::Alphabet),
+            ("a\0", JobIdInvalid::Alphabet),
+            ("a%2f", JobIdInvalid::Alphabet),
+        ] {
+            assert_eq!(JobId::parse(bad), Err(why), "{bad}");
+        }
+        assert_eq!(JobId::parse(&"x".repeat(129)), Err(JobIdInvalid::TooLong));
+    }
+
+    #[test]
+    fn event_ids_have_one_spelling() {
+        let id: EventId = "k3f9a2m7q1xz-12".parse().unwrap();
+        assert_eq!(id.sequence(), 12);
+        for bad in [
+            "",
+            "-",
+            "k3f9a2m7q1xz",
+            "k3f9a2m7q1xz-",
+            "k3f9a2m7q1xz-0",
+            "k3f9a2m7q1xz-012",
+            "k3f9a2m7q1xz-+1",
+            "K3f9a2m7q1xz-1",
+            "k3f9a2m7q1x-1",
+            "k3f9a2m7q1xz-18446744073709551616",
+            "k3f9a2m7q1xz-1 ",
+        ] {
+            assert_eq!(bad.parse::<EventId>(), Err(IdInvalid), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn random_ids_read_back(random: u128, sequence in 1u64..) {
+            let id = EventId::new(Epoch::from_random(random), sequence);
+            prop_assert_eq!(id.to_string().parse(), Ok(id));
+            let delivery = DeliveryId::from_random(random);
+            prop_assert_eq!(delivery.to_string().parse(), Ok(delivery));
+            prop_assert!(JobId::parse(JobId::from_random(random).as_str()).is_ok());
+        }
+
+        #[test]
+        fn parsers_take_any_text(text: String) {
+            let _ = JobId::parse(&text);
+            let _ = text.parse::<EventId>();
+            let _ = text.parse::<DeliveryId>();
+            let _ = IdempotencyKey::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The lane rule: what the waiting deliveries of one job to one endpoint do to
+//! each other. One pure function, used live, on recovery and by every store, so
+//! that order is the store's and holds wherever the store is shared.
+//!
+//! - Only a lane's head can be leased: an event is not attempted before the one
+//!   ahead of it is settled.
+//! - A waiting progress is superseded as soon as a newer event has a delivery in
+//!   the lane. A newer progress inherits its due time; any other event keeps its
+//!   own, which is at once.
+//! - Once a terminal delivery waits behind a non-terminal one that has failed,
+//!   that one is tried for at most [`OVERTAKEN_AFTER`] more.
+
+use std::time::Duration;
+
+use crate::delivery::DeadReason;
+use crate::job::EventKind;
+use crate::time::Timestamp;
+
+/// For how long a failing delivery may hold up its job's terminal one.
+pub const OVERTAKEN_AFTER: Duration = Duration::from_secs(60);
+
+/// An unsettled delivery, as far as its lane is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneRow {
+    /// The event's position in its job.
+    pub sequence: u64,
+    /// The event's kind.
+    pub kind: EventKind,
+    /// When the delivery was accepted.
+    pub accepted_at: Timestamp,
+    /// Not to be attempted before.
+    pub due_at: Timestamp,
+    /// When its first attempt failed, if one did.
+    pub first_failed_at: Option<Timestamp>,
+    /// Whether someone may be attempting it now.
+    pub leased: bool,
+}
+
+/// What [`plan`] says is to be done with a lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LanePlan {
+    /// The rows that are settled without an attempt, by position in the input.
+    pub settled: Vec<(usize, Overruled)>,
+    /// The head afterwards, by position, and when it is due. `None` if the head
+    /// is leased or the lane is empty.
+    pub head: Option<(usize, Timestamp)>,
+    /// The last row's due time where it inherits one, by position.
+    pub inherited: Option<(usize, Timestamp)>,
+}
+
+/// Why a row is settled without an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overruled {
+    /// A newer event takes its place.
+    Superseded,
+    /// The job's terminal event has waited behind it for too long.
+    Overtaken,
+}
+
+impl Overruled {
+    /// The reason on the dead letter, if there is one.
+    pub const fn dead_reason(self) -> Option<DeadReason> {
+        match self {
+            Self::Superseded => None,
+            Self::Overtaken => Some(DeadReason::Overtaken),
+        }
+    }
+}
+
+/// Decides over a lane's unsettled rows, in order of their sequence.
+///
+/// A store with many rows may leave out those in the middle: the head, the row
+/// after each progress, and the last row decide everything.
+///
+/// A row whose next attempt would come only after its time is up is overtaken
+/// at once: no attempt is left that waiting could serve.
+pub fn plan(rows: &[LaneRow], now: Timestamp) -> LanePlan {
+    let mut plan = LanePlan::default();
+    let mut rows = rows.to_vec();
+    let last = rows.len().saturating_sub(1);
+
+    for newer in 1..rows.len() {
+        let Some([older_row, newer_row]) = rows.get_mut(newer - 1..=newer) else {
+            break;
+        };
+        if older_row.kind == EventKind::Progress && !older_row.leased {
+            plan.settled.push((newer - 1, Overruled::Superseded));
+            if newer_row.kind == EventKind::Progress && !newer_row.leased {
+                newer_row.due_at = older_row.due_at;
+                plan.inherited = Some((newer, newer_row.due_at));
+            }
+        }
+    }
+
+    let terminal = rows
+        .get(last)
+        .filter(|row| row.kind == EventKind::Terminal)
+        .copied();
+    for (position, row) in rows.iter().enumerate() {
+        if plan.settled.contains(&(position, Overruled::Superseded)) {
+            continue;
+        }
+        if row.leased {
+            break;
+        }
+        let give_up_at = terminal.filter(|_| position < last).and_then(|terminal| {
+            let waiting_since = row.first_failed_at?.max(terminal.accepted_at);
+            Some(waiting_since.plus(OVERTAKEN_AFTER))
+        });
+        if give_up_at.is_some_and(|give_up_at| row.due_at.max(now) > give_up_at) {
+            plan.settled.push((position, Overruled::Overtaken));
+            continue;
+        }
+        plan.head = Some((position, row.due_at));
+        break;
+    }
+    plan.inherited = plan
+        .inherited
+        .filter(|&(position, _)| !plan.settled.iter().any(|&(settled, _)| settled == position));
+    plan
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,413 @@
+//! What to send next: windows, fair turns, and what the end of an attempt means.
+//!
+//! **Cast.** A [`Scheduler`] holds the deliveries that were leased from a store
+//! and are ready to go, and those in flight. It does no I/O: a driver feeds it
+//! and carries out what it says.
+//!
+//! **Flow.** The driver calls, in any order and as often as it likes:
+//!
+//! 1. `handle_*` for what has happened: a delivery was leased
+//!    ([`handle_ready`](Scheduler::handle_ready)), a newer event came into a lane
+//!    ([`handle_newer`](Scheduler::handle_newer)), an attempt ended
+//!    ([`handle_attempt_finished`](Scheduler::handle_attempt_finished));
+//! 2. `poll_*` until each has nothing more: what to send
+//!    ([`poll_attempt`](Scheduler::poll_attempt)), what to write
+//!    ([`poll_settle`](Scheduler::poll_settle)), whether to fetch more
+//!    ([`poll_claim`](Scheduler::poll_claim)).
+//!
+//! **Guarantees.** Never more attempts in flight than the endpoint's window, its
+//! host's cap and the global bound; never more ready deliveries of one endpoint
+//! than [`Limits::ready_per_endpoint_max`] if the store keeps to
+//! [`Scheduler::room`]; endpoints that can send take turns; each delivery that
+//! came in goes out through [`poll_settle`](Scheduler::poll_settle) exactly once.
+//! An idle endpoint occupies no memory.
+//!
+//! **Not needed for correctness.** The ready deliveries here are a cache of the
+//! store's: losing the whole scheduler loses no delivery, only leases.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use crate::delivery::{Attempt, DeadReason, Delivery, LaneKey, Leased, Outcome, Settle};
+use crate::id::{DeliveryId, EndpointId};
+use crate::job::EventKind;
+use crate::retry::{RetryPolicy, Verdict, classify};
+use crate::store::Room;
+use crate::time::Timestamp;
+use crate::transport::{TransportError, WebhookResponse};
+
+/// How much may be under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Attempts in flight to one endpoint.
+    pub in_flight_per_endpoint_max: u32,
+    /// Attempts in flight to one host and port.
+    pub in_flight_per_host_max: u32,
+    /// Attempts in flight altogether.
+    pub in_flight_max: u32,
+    /// Deliveries of one endpoint that are leased and wait for their turn.
+    pub ready_per_endpoint_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            in_flight_per_endpoint_max: 8,
+            in_flight_per_host_max: 64,
+            in_flight_max: 512,
+            ready_per_endpoint_max: 64,
+        }
+    }
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug)]
+pub enum AttemptEnd {
+    /// A request was sent; this is what came of it.
+    Sent {
+        /// When it was sent, by the wall clock.
+        at: Timestamp,
+        /// The answer, or why there is none.
+        outcome: Result<WebhookResponse, TransportError>,
+    },
+    /// There was no secret to sign with, so nothing was sent.
+    SecretMissing,
+    /// It was not carried out, or abandoned; someone else may try.
+    Abandoned,
+}
+
+/// Decides what to send next. See the [module](self) for the order of calls.
+#[derive(Debug)]
+pub struct Scheduler {
+    limits: Limits,
+    policy: RetryPolicy,
+    seed: u64,
+    endpoints: HashMap<EndpointId, EndpointState>,
+    hosts: HashMap<Arc<str>, HostState>,
+    /// Endpoints that have something ready and room in their window, in turn.
+    turns: VecDeque<EndpointId>,
+    in_flight: HashMap<DeliveryId, InFlight>,
+    settles: VecDeque<Settle>,
+    claim_wanted: bool,
+}
+
+#[derive(Debug)]
+struct EndpointState {
+    host: Arc<str>,
+    ready: VecDeque<Leased>,
+    in_flight: u32,
+    /// Whether it stands in `turns`, or in line at its host.
+    in_line: bool,
+    /// Whether the store may hold more, for want of room. Half the limit is
+    /// reason enough: the store is told of the room, and while it works some of
+    /// what was ready goes out, so what uses up the room may never reach the
+    /// limit. What was ready or the room itself was at least half of it, though.
+    was_full: bool,
+}
+
+#[derive(Debug, Default)]
+struct HostState {
+    in_flight: u32,
+    waiting: VecDeque<EndpointId>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    leased: Leased,
+    began_at: Timestamp,
+}
+
+impl Scheduler {
+    /// An empty scheduler. `seed` decides the jitter of retries.
+    pub fn new(limits: Limits, policy: RetryPolicy, seed: u64) -> Self {
+        Self {
+            limits,
+            policy,
+            seed,
+            endpoints: HashMap::new(),
+            hosts: HashMap::new(),
+            turns: VecDeque::new(),
+            in_flight: HashMap::new(),
+            settles: VecDeque::new(),
+            claim_wanted: false,
+        }
+    }
+
+    /// How many attempts are in flight.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// How many deliveries are ready and wait for their turn.
+    pub fn ready(&self) -> usize {
+        self.endpoints
+            .values()
+            .map(|endpoint| endpoint.ready.len())
+            .sum()
+    }
+
+    /// How many endpoints have something ready or in flight.
+    pub fn busy_endpoints(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    /// Whether settles wait to be written.
+    pub fn has_settles(&self) -> bool {
+        !self.settles.is_empty()
+    }
+
+    /// How many more deliveries each endpoint can take.
+    pub fn room(&self) -> Room {
+        let each = self.limits.ready_per_endpoint_max;
+        let left = self
+            .endpoints
+            .iter()
+            .filter(|(_, endpoint)| !endpoint.ready.is_empty());
+        let left = left.map(|(&id, endpoint)| (id, each.saturating_sub(len(&endpoint.ready))));
+        Room {
+            each,
+            left: left.collect(),
+        }
+    }
+
+    /// Takes in a delivery that was leased from the store.
+    pub fn handle_ready(&mut self, leased: Leased) {
+        let delivery = leased.delivery();
+        let id = delivery.lane.endpoint;
+        let endpoint = self.endpoints.entry(id).or_insert_with(|| EndpointState {
+            host: delivery.url.authority().into(),
+            ready: VecDeque::new(),
+            in_flight: 0,
+            in_line: false,
+            was_full: false,
+        });
+        endpoint.ready.push_back(leased);
+        let half = self.limits.ready_per_endpoint_max.div_ceil(2);
+        endpoint.was_full |= len(&endpoint.ready) >= half;
+        self.stand_in_line(id);
+    }
+
+    /// A newer event came into a lane: a progress of that lane that is ready but
+    /// not sent is settled as superseded.
+    pub fn handle_newer(&mut self, lane: &LaneKey, sequence: u64) {
+        let Some(endpoint) = self.endpoints.get_mut(&lane.endpoint) else {
+            return;
+        };
+        let overruled = endpoint.ready.iter().position(|leased| {
+            let Delivery {
+                lane: held, record, ..
+            } = leased.delivery();
+            held == lane && record.kind() == EventKind::Progress && record.sequence() < sequence
+        });
+        if let Some(leased) = overruled.and_then(|position| endpoint.ready.remove(position)) {
+            self.settles
+                .push_back(leased.settle(Outcome::Superseded, None));
+            self.after_ready_shrank(lane.endpoint);
+        }
+    }
+
+    /// An attempt that [`poll_attempt`](Self::poll_attempt) asked for has ended.
+    /// One that is not in flight is ignored.
+    pub fn handle_attempt_finished(
+        &mut self,
+        now: Timestamp,
+        delivery: DeliveryId,
+        end: AttemptEnd,
+    ) {
+        let Some(InFlight { leased, began_at }) = self.in_flight.remove(&delivery) else {
+            return;
+        };
+        let endpoint = leased.delivery().lane.endpoint;
+        let settle = match end {
+            AttemptEnd::SecretMissing => leased.settle(
+                Outcome::Dead {
+                    reason: DeadReason::SecretMissing,
+                },
+                None,
+            ),
+            AttemptEnd::Abandoned => leased.settle(Outcome::Released, None),
+            AttemptEnd::Sent { at, outcome } => {
+                let duration = now.since(began_at);
+                let number = leased.delivery().attempts_made.saturating_add(1);
+                let verdict = classify(&outcome, at.plus(duration));
+                let decided = self.decide(now, delivery, number, verdict);
+                let next_attempt_at = match decided {
+                    Outcome::Retry { due_at } => Some(at.plus(due_at.since(began_at))),
+                    _ => None,
+                };
+                let (status, error, snippet) = match &outcome {
+                    Ok(answer) if verdict == Verdict::Delivered => {
+                        (Some(answer.status), None, None)
+                    }
+                    Ok(answer) => (Some(answer.status), None, Attempt::snippet_of(&answer.body)),
+                    Err(error) => (None, Some(error.to_string()), None),
+                };
+                let attempt = Attempt {
+                    number,
+                    at,
+                    duration,
+                    status,
+                    error,
+                    snippet,
+                    next_attempt_at,
+                };
+                leased.settle(decided, Some(attempt))
+            }
+        };
+        self.settles.push_back(settle);
+        self.free_place(endpoint);
+    }
+
+    /// The next delivery to attempt now, if any may be. It counts as in flight
+    /// until [`handle_attempt_finished`](Self::handle_attempt_finished).
+    pub fn poll_attempt(&mut self, now: Timestamp) -> Option<Delivery> {
+        if self.in_flight.len() >= usize_from(self.limits.in_flight_max) {
+            return None;
+        }
+        while let Some(id) = self.turns.pop_front() {
+            let Some(endpoint) = self.endpoints.get_mut(&id) else {
+                continue;
+            };
+            if endpoint.ready.is_empty() {
+                endpoint.in_line = false;
+                let host = Arc::clone(&endpoint.host);
+                self.forget_if_idle(id);
+                self.pass_on_place(&host);
+                continue;
+            }
+            let host = self.hosts.entry(Arc::clone(&endpoint.host)).or_default();
+            if host.in_flight >= self.limits.in_flight_per_host_max {
+                host.waiting.push_back(id);
+                continue;
+            }
+            endpoint.in_line = false;
+            let Some(leased) = endpoint.ready.pop_front() else {
+                continue;
+            };
+            endpoint.in_flight += 1;
+            host.in_flight += 1;
+            let delivery = leased.delivery().clone();
+            self.in_flight.insert(
+                delivery.id,
+                InFlight {
+                    leased,
+                    began_at: now,
+                },
+            );
+            self.after_ready_shrank(id);
+            self.stand_in_line(id);
+            return Some(delivery);
+        }
+        None
+    }
+
+    /// The next settle to write, if there is one.
+    pub fn poll_settle(&mut self) -> Option<Settle> {
+        self.settles.pop_front()
+    }
+
+    /// The room for a claim, if the store may hold due deliveries that had none
+    /// before.
+    pub fn poll_claim(&mut self) -> Option<Room> {
+        std::mem::take(&mut self.claim_wanted).then(|| self.room())
+    }
+
+    /// What becomes of a delivery after its `number`th attempt.
+    fn decide(
+        &self,
+        now: Timestamp,
+        delivery: DeliveryId,
+        number: u32,
+        verdict: Verdict,
+    ) -> Outcome {
+        let dead = |reason| Outcome::Dead { reason };
+        match verdict {
+            Verdict::Delivered => Outcome::Delivered,
+            Verdict::Gone => dead(DeadReason::Gone),
+            Verdict::AddressRefused => dead(DeadReason::AddressRefused),
+            Verdict::Failed { retry_after, .. } => {
+                let mut seed = DefaultHasher::new();
+                (self.seed, delivery, number).hash(&mut seed);
+                match self.policy.delay_after(number, seed.finish()) {
+                    Some(delay) => {
+                        let delay = delay.max(retry_after.unwrap_or_default());
+                        Outcome::Retry {
+                            due_at: now.plus(delay),
+                        }
+                    }
+                    None => dead(DeadReason::Exhausted),
+                }
+            }
+        }
+    }
+
+    /// Puts an endpoint in line if it can send and is not in line already.
+    fn stand_in_line(&mut self, id: EndpointId) {
+        let Some(endpoint) = self.endpoints.get_mut(&id) else {
+            return;
+        };
+        let has_place = endpoint.in_flight < self.limits.in_flight_per_endpoint_max;
+        if has_place && !endpoint.in_line && !endpoint.ready.is_empty() {
+            endpoint.in_line = true;
+            self.turns.push_back(id);
+        }
+    }
+
+    /// An attempt to `id` is over: whoever waited for its place may have it.
+    fn free_place(&mut self, id: EndpointId) {
+        let Some(endpoint) = self.endpoints.get_mut(&id) else {
+            return;
+        };
+        endpoint.in_flight = endpoint.in_flight.saturating_sub(1);
+        let host = Arc::clone(&endpoint.host);
+        if let Some(host) = self.hosts.get_mut(&host) {
+            host.in_flight = host.in_flight.saturating_sub(1);
+        }
+        self.pass_on_place(&host);
+        self.stand_in_line(id);
+        self.forget_if_idle(id);
+    }
+
+    /// Lets the next endpoint in line at `host` try its turn.
+    fn pass_on_place(&mut self, host: &Arc<str>) {
+        let Some(state) = self.hosts.get_mut(host) else {
+            return;
+        };
+        self.turns.extend(state.waiting.pop_front());
+        if state.in_flight == 0 && state.waiting.is_empty() {
+            self.hosts.remove(host);
+        }
+    }
+
+    fn after_ready_shrank(&mut self, id: EndpointId) {
+        let Some(endpoint) = self.endpoints.get_mut(&id) else {
+            return;
+        };
+        if endpoint.was_full && len(&endpoint.ready) <= self.limits.ready_per_endpoint_max / 2 {
+            endpoint.was_full = false;
+            self.claim_wanted = true;
+        }
+        self.forget_if_idle(id);
+    }
+
+    fn forget_if_idle(&mut self, id: EndpointId) {
+        let idle = self.endpoints.get(&id).is_some_and(|endpoint| {
+            endpoint.in_flight == 0 && endpoint.ready.is_empty() && !endpoint.in_line
+        });
+        if idle {
+            self.endpoints.remove(&id);
+        }
+    }
+}
+
+fn len<T>(queue: &VecDeque<T>) -> u32 {
+    u32::try_from(queue.len()).unwrap_or(u32::MAX)
+}
+
+fn usize_from(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,325 @@
+//! The scheduler against examples and flat lists.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::delivery::Lease;
+use crate::event::{EventLimits, EventRecord, JobEvent};
+use crate::id::{Epoch, EventId, JobId};
+use crate::{DeadReason, EndpointUrl};
+
+const LIMITS: Limits = Limits {
+    in_flight_per_endpoint_max: 2,
+    in_flight_per_host_max: 3,
+    in_flight_max: 5,
+    ready_per_endpoint_max: 4,
+};
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+fn policy() -> RetryPolicy {
+    RetryPolicy::exponential(2, Duration::from_secs(1)).unwrap()
+}
+
+/// Delivery `n` to `endpoint`; endpoints share a host two by two.
+fn leased(n: u128, endpoint: u128, kind: EventKind) -> Leased {
+    let draft = JobEvent::processing(1)
+        .draft(1, EventLimits::default())
+        .unwrap();
+    let id = EventId::new(Epoch::from_random(1), u64::try_from(n).unwrap() + 1);
+    let url = format!("http://h{}.example/{endpoint}", endpoint / 2);
+    let delivery = Delivery {
+        id: DeliveryId::from_random(n),
+        lane: LaneKey {
+            job: JobId::parse("j").unwrap(),
+            endpoint: EndpointId::from_random(endpoint),
+            redelivery: None,
+        },
+        generation: 0,
+        record: EventRecord::new(id, kind, &draft),
+        url: EndpointUrl::parse(&url).unwrap(),
+        accepted_at: at(0),
+        due_at: at(0),
+        attempts_made: 0,
+    };
+    Leased::new(delivery, Lease::new(n))
+}
+
+fn answered(status: u16) -> AttemptEnd {
+    AttemptEnd::Sent {
+        at: at(0),
+        outcome: Ok(WebhookResponse {
+            status,
+            ..Default::default()
+        }),
+    }
+}
+
+#[track_caller]
+fn check_outcome(attempts_made: u32, end: AttemptEnd, expected: Outcome) {
+    let mut scheduler = Scheduler::new(LIMITS, RetryPolicy::new([Duration::ZERO]).unwrap(), 1);
+    let ready = leased(1, 1, EventKind::Lifecycle);
+    let delivery = Delivery {
+        attempts_made,
+        ..ready.delivery().clone()
+    };
+    scheduler.handle_ready(Leased::new(delivery, Lease::new(1)));
+    let sent = scheduler.poll_attempt(at(100)).unwrap();
+    scheduler.handle_attempt_finished(at(150), sent.id, end);
+    let settle = scheduler.poll_settle().unwrap();
+    assert_eq!(settle.outcome, expected);
+    if let Some(attempt) = settle.attempt {
+        assert_eq!(attempt.number, attempts_made + 1);
+        assert_eq!(attempt.duration, Duration::from_millis(50));
+    }
+    assert_eq!((scheduler.in_flight(), scheduler.busy_endpoints()), (0, 0));
+}
+
+#[test]
+fn the_end_of_an_attempt_decides() {
+    let dead = |reason| Outcome::Dead { reason };
+    check_outcome(0, answered(204), Outcome::Delivered);
+    check_outcome(0, answered(500), Outcome::Retry { due_at: at(150) });
+    check_outcome(1, answered(500), dead(DeadReason::Exhausted));
+    check_outcome(9, answered(500), dead(DeadReason::Exhausted));
+    check_outcome(0, answered(410), dead(DeadReason::Gone));
+    check_outcome(
+        0,
+        AttemptEnd::SecretMissing,
+        dead(DeadReason::SecretMissing),
+    );
+    check_outcome(0, AttemptEnd::Abandoned, Outcome::Released);
+    let refused = TransportError::Refused(crate::transport::AddressRefused {
+        rule: "forbidden ip",
+    });
+    let refused = AttemptEnd::Sent {
+        at: at(0),
+        outcome: Err(refused),
+    };
+    check_outcome(0, refused, dead(DeadReason::AddressRefused));
+}
+
+#[test]
+fn a_retry_waits_as_long_as_it_was_asked_to() {
+    let asked = crate::transport::RetryAfter::Delay(Duration::from_secs(7));
+    let outcome = Ok(WebhookResponse {
+        status: 429,
+        retry_after: Some(asked),
+        ..Default::default()
+    });
+    let end = AttemptEnd::Sent {
+        at: at(100),
+        outcome,
+    };
+    check_outcome(0, end, Outcome::Retry { due_at: at(7_150) });
+}
+
+#[test]
+fn a_newer_event_drops_a_ready_progress_but_not_one_in_flight() {
+    let mut scheduler = Scheduler::new(LIMITS, policy(), 1);
+    let lane = leased(1, 1, EventKind::Progress).delivery().lane.clone();
+    scheduler.handle_ready(leased(1, 1, EventKind::Progress));
+    scheduler.handle_newer(&lane, 3);
+    assert_eq!(
+        scheduler.poll_settle().unwrap().outcome,
+        Outcome::Superseded
+    );
+    assert_eq!(scheduler.poll_attempt(at(1)), None);
+    assert_eq!(scheduler.busy_endpoints(), 0);
+
+    scheduler.handle_ready(leased(4, 1, EventKind::Progress));
+    assert!(scheduler.poll_attempt(at(1)).is_some());
+    scheduler.handle_newer(&lane, 9);
+    assert_eq!(scheduler.poll_settle(), None);
+
+    scheduler.handle_ready(leased(5, 1, EventKind::Lifecycle));
+    scheduler.handle_newer(&lane, 9);
+    assert_eq!(scheduler.poll_settle(), None);
+}
+
+#[test]
+fn a_full_endpoint_asks_for_more_once_it_has_drained() {
+    let mut scheduler = Scheduler::new(LIMITS, policy(), 1);
+    let endpoint = EndpointId::from_random(1);
+    for n in 0..4 {
+        assert!(scheduler.room().has(endpoint));
+        scheduler.handle_ready(leased(n, 1, EventKind::Lifecycle));
+    }
+    assert!(!scheduler.room().has(endpoint));
+    assert!(scheduler.room().has(EndpointId::from_random(2)));
+    assert!(scheduler.poll_attempt(at(1)).is_some());
+    assert!(scheduler.poll_claim().is_none());
+    assert!(scheduler.poll_attempt(at(1)).is_some());
+    assert_eq!(
+        scheduler.poll_claim().unwrap().left.get(&endpoint),
+        Some(&2)
+    );
+    assert!(scheduler.poll_claim().is_none());
+}
+
+#[test]
+fn room_that_was_used_up_while_some_went_out_is_asked_for_again() {
+    let mut scheduler = Scheduler::new(LIMITS, policy(), 1);
+    scheduler.handle_ready(leased(0, 1, EventKind::Lifecycle));
+    // The store is told of three places, and holds more than that...
+    assert_eq!(scheduler.room().left.values().sum::<u32>(), 3);
+    // ...but before it answers, one place more is free.
+    assert!(scheduler.poll_attempt(at(1)).is_some());
+    for n in 1..4 {
+        scheduler.handle_ready(leased(n, 1, EventKind::Lifecycle));
+    }
+    assert!(scheduler.poll_attempt(at(1)).is_some());
+    assert!(scheduler.poll_claim().is_some());
+}
+
+#[test]
+fn a_black_hole_takes_no_more_than_its_window() {
+    let mut scheduler = Scheduler::new(LIMITS, policy(), 1);
+    for n in 0..4 {
+        scheduler.handle_ready(leased(n, 0, EventKind::Lifecycle));
+    }
+    scheduler.handle_ready(leased(9, 4, EventKind::Lifecycle));
+    let mut sent = Vec::new();
+    while let Some(delivery) = scheduler.poll_attempt(at(1)) {
+        sent.push(delivery.lane.endpoint);
+    }
+    let (hole, other) = (EndpointId::from_random(0), EndpointId::from_random(4));
+    assert_eq!(sent, [hole, other, hole]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Ready { endpoint: u128, progress: bool },
+    Send,
+    Finish { which: usize, status: u16 },
+    Newer { endpoint: u128 },
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0u128..6, any::<bool>())
+            .prop_map(|(endpoint, progress)| Step::Ready { endpoint, progress }),
+        Just(Step::Send),
+        (0usize..8, prop_oneof![Just(200u16), Just(500), Just(410)])
+            .prop_map(|(which, status)| Step::Finish { which, status }),
+        (0u128..6).prop_map(|endpoint| Step::Newer { endpoint }),
+    ]
+}
+
+/// The naive model: flat lists of what waits and what is in flight.
+#[derive(Default)]
+struct Model {
+    waiting: Vec<(u128, u128, bool)>,
+    in_flight: Vec<(u128, u128)>,
+    settled: usize,
+    taken_in: usize,
+}
+
+impl Model {
+    fn may_send(&self, endpoint: u128) -> bool {
+        let count = |wanted: &dyn Fn(u128) -> bool| {
+            self.in_flight
+                .iter()
+                .filter(|&&(_, endpoint)| wanted(endpoint))
+                .count()
+        };
+        count(&|other| other == endpoint) < 2
+            && count(&|other| other / 2 == endpoint / 2) < 3
+            && self.in_flight.len() < 5
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_scheduler_agrees_with_flat_lists(steps in proptest::collection::vec(any_step(), 0..200), seed: u64) {
+        let mut scheduler = Scheduler::new(LIMITS, policy(), seed);
+        let mut model = Model::default();
+        for (n, step) in (1u128..).zip(steps) {
+            match step {
+                Step::Ready { endpoint, progress } => {
+                    if !scheduler.room().has(EndpointId::from_random(endpoint)) {
+                        continue;
+                    }
+                    let kind = if progress { EventKind::Progress } else { EventKind::Lifecycle };
+                    scheduler.handle_ready(leased(n, endpoint, kind));
+                    model.waiting.push((n, endpoint, progress));
+                    model.taken_in += 1;
+                }
+                Step::Send => match scheduler.poll_attempt(at(1)) {
+                    Some(delivery) => {
+                        // Whatever is sent is its endpoint's oldest, and may be sent.
+                        let position = model.waiting.iter()
+                            .position(|&(_, endpoint, _)| EndpointId::from_random(endpoint) == delivery.lane.endpoint)
+                            .unwrap();
+                        let (oldest, endpoint, _) = model.waiting.remove(position);
+                        prop_assert_eq!(delivery.id, DeliveryId::from_random(oldest));
+                        prop_assert!(model.may_send(endpoint));
+                        model.in_flight.push((oldest, endpoint));
+                    }
+                    // Nothing is sent only if nothing may be.
+                    None => prop_assert!(!model.waiting.iter().any(|&(_, endpoint, _)| model.may_send(endpoint))),
+                },
+                Step::Finish { which, status } => {
+                    if which >= model.in_flight.len() {
+                        continue;
+                    }
+                    let (delivery, _) = model.in_flight.remove(which);
+                    scheduler.handle_attempt_finished(at(2), DeliveryId::from_random(delivery), answered(status));
+                    model.settled += 1;
+                }
+                Step::Newer { endpoint } => {
+                    let lane = leased(0, endpoint, EventKind::Progress).delivery().lane.clone();
+                    scheduler.handle_newer(&lane, u64::MAX);
+                    let overruled = model.waiting.iter().position(|&(_, other, progress)| other == endpoint && progress);
+                    if let Some(position) = overruled {
+                        model.waiting.remove(position);
+                        model.settled += 1;
+                    }
+                }
+            }
+            prop_assert_eq!(scheduler.in_flight(), model.in_flight.len());
+            prop_assert_eq!(scheduler.ready(), model.waiting.len());
+        }
+        // Everything drains, and every delivery is settled exactly once.
+        loop {
+            while let Some(delivery) = scheduler.poll_attempt(at(3)) {
+                scheduler.handle_attempt_finished(at(3), delivery.id, answered(200));
+                model.settled += 1;
+            }
+            let Some((delivery, _)) = model.in_flight.pop() else { break };
+            scheduler.handle_attempt_finished(at(3), DeliveryId::from_random(delivery), answered(200));
+            model.settled += 1;
+        }
+        let settled = std::iter::from_fn(|| scheduler.poll_settle()).count();
+        prop_assert_eq!(settled, model.taken_in);
+        prop_assert_eq!(settled, model.settled);
+        prop_assert_eq!((scheduler.ready(), scheduler.busy_endpoints()), (0, 0));
+        prop_assert!(scheduler.hosts.is_empty() && scheduler.turns.is_empty());
+    }
+
+    #[test]
+    fn endpoints_that_can_send_take_turns(counts in proptest::collection::vec(1usize..4, 2..6)) {
+        let limits = Limits { in_flight_per_endpoint_max: 9, in_flight_per_host_max: 99, in_flight_max: 99, ready_per_endpoint_max: 9 };
+        let mut scheduler = Scheduler::new(limits, policy(), 1);
+        let mut n = 0;
+        for (endpoint, &count) in (0u128..).zip(&counts) {
+            for _ in 0..count {
+                n += 1;
+                scheduler.handle_ready(leased(n, endpoint, EventKind::Lifecycle));
+            }
+        }
+        // The model: round after round, each endpoint that has any left sends one.
+        let rounds = (0..3).flat_map(|round| {
+            let counts = &counts;
+            (0u128..).zip(counts).filter(move |&(_, &count)| count > round).map(|(endpoint, _)| endpoint)
+        });
+        for endpoint in rounds {
+            let sent = scheduler.poll_attempt(at(1)).unwrap();
+            prop_assert_eq!(sent.lane.endpoint, EndpointId::from_random(endpoint));
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Secrets as types: they can be read from text and used, but not printed.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hmac::KeyInit;
+use zeroize::Zeroizing;
+
+use super::HmacSha256;
+
+/// A signing secret. Its `Debug` shows nothing of it; its memory is wiped.
+///
+/// Text that begins with `whsec_` is Standard Webhooks base64 (padded) of 24–64
+/// bytes: the decoded bytes are the key of that scheme, the text verbatim is the
+/// key of the timestamped one. Any other text of 1–256 bytes is both keys.
+#[derive(Clone)]
+pub struct Secret {
+    text: Zeroizing<String>,
+    standard: HmacSha256,
+    timestamped: HmacSha256,
+}
+
+impl Secret {
+    /// The longest secret, in bytes of text.
+    pub const BYTES_MAX: usize = 256;
+
+    /// Reads a secret by the rule above.
+    ///
+    /// # Errors
+    /// [`SecretInvalid`] says which part of the rule is broken.
+    pub fn parse(text: &str) -> Result<Self, SecretInvalid> {
+        if text.is_empty() {
+            return Err(SecretInvalid::Empty);
+        }
+        if text.len() > Self::BYTES_MAX {
+            return Err(SecretInvalid::TooLong);
+        }
+        let standard = match text.strip_prefix(PREFIX) {
+            None => keyed(text.as_bytes()),
+            Some(encoded) => {
+                let decoded = BASE64.decode(encoded).map(Zeroizing::new);
+                let key = decoded.map_err(|_| SecretInvalid::NotBase64)?;
+                if !(24..=64).contains(&key.len()) {
+                    return Err(SecretInvalid::KeyLength);
+                }
+                keyed(&key)
+            }
+        };
+        let timestamped = keyed(text.as_bytes());
+        Ok(Self {
+            text: Zeroizing::new(text.to_owned()),
+            standard,
+            timestamped,
+        })
+    }
+
+    /// A new secret from 32 random bytes: `whsec_` and their base64.
+    pub fn from_random(random: [u8; 32]) -> Self {
+        let random = Zeroizing::new(random);
+        let text = Zeroizing::new(format!("{PREFIX}{}", BASE64.encode(*random)));
+        let timestamped = keyed(text.as_bytes());
+        Self {
+            standard: keyed(&*random),
+            timestamped,
+            text,
+        }
+    }
+
+    /// The secret's text, for the one place that hands it out or keeps it.
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn standard_key(&self) -> &HmacSha256 {
+        &self.standard
+    }
+
+    pub(super) fn timestamped_key(&self) -> &HmacSha256 {
+        &self.timestamped
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        use subtle::ConstantTimeEq;
+        self.text.as_bytes().ct_eq(other.text.as_bytes()).into()
+    }
+}
+
+impl Eq for Secret {}
+
+/// The secrets that a sender signs with: one, or two while it is being changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keyring {
+    newest: Secret,
+    previous: Option<Secret>,
+}
+
+impl Keyring {
+    /// One active secret.
+    pub fn new(secret: Secret) -> Self {
+        Self {
+            newest: secret,
+            previous: None,
+        }
+    }
+
+    /// Two active secrets, while receivers change from `previous` to `newest`.
+    pub fn rotating(newest: Secret, previous: Secret) -> Self {
+        Self {
+            newest,
+            previous: Some(previous),
+        }
+    }
+
+    /// Every active secret, newest first.
+    pub fn newest_first(&self) -> impl Iterator<Item = &Secret> {
+        std::iter::once(&self.newest).chain(&self.previous)
+    }
+
+    /// The newest active secret.
+    pub fn newest(&self) -> &Secret {
+        &self.newest
+    }
+
+    /// The oldest active secret.
+    pub fn oldest(&self) -> &Secret {
+        self.previous.as_ref().unwrap_or(&self.newest)
+    }
+}
+
+/// The text is no [`Secret`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SecretInvalid {
+    /// No character at all.
+    Empty,
+    /// More than [`Secret::BYTES_MAX`] bytes.
+    TooLong,
+    /// `whsec_` is not followed by padded standard base64.
+    NotBase64,
+    /// `whsec_` is followed by base64 of fewer than 24 or more than 64 bytes.
+    KeyLength,
+}
+
+impl fmt::Display for SecretInvalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "must not be empty",
+            Self::TooLong => "at most 256 bytes",
+            Self::NotBase64 => "after whsec_ comes padded standard base64",
+            Self::KeyLength => "after whsec_ comes base64 of 24 to 64 bytes",
+        })
+    }
+}
+
+impl std::error::Error for SecretInvalid {}
+
+const PREFIX: &str = "whsec_";
+
+fn keyed(key: &[u8]) -> HmacSha256 {
+    // HMAC takes a key of any length (RFC 2104), so the error has no case.
+    HmacSha256::new_from_slice(key).unwrap_or_else(|_| HmacSha256::new(&Default::default()))
+}
