@@ -1,0 +1,86 @@
+//! The verifier as an axum extractor.
+
+use std::error::Error;
+
+use axum::extract::{FromRef, FromRequest, Request};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http_body::Body as _;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+
+use crate::error::VerifyError;
+use crate::notification::Notification;
+use crate::verifier::Verifier;
+
+/// A verified webhook, as an extractor: the handler runs only if all holds.
+///
+/// The [`Verifier`] comes from the router's state: it is the state itself, or
+/// the state's type has `FromRef` for it. The body is read up to
+/// [`Verifier::body_bytes_max`], whatever axum's own default limit says. A
+/// message that is refused is answered with [`VerifyError::status`] and one line
+/// of text that names the failed check; take `Result<Verified, VerifyError>` to
+/// answer otherwise. How long a body may take is the server's to limit, for
+/// example with a timeout layer.
+///
+/// ```
+/// use axum::{Router, http::StatusCode, routing::post};
+/// use notify_verify::{Verified, Verifier};
+///
+/// async fn hook(Verified(webhook): Verified) -> StatusCode {
+///     println!("{} is {}", webhook.job_id, webhook.event.status);
+///     StatusCode::OK
+/// }
+///
+/// let verifier = Verifier::new(["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])?;
+/// let app: Router = Router::new().route("/hook", post(hook)).with_state(verifier);
+/// # Ok::<(), notify_verify::SecretsInvalid>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verified<T = Notification>(pub T);
+
+impl<T, S> FromRequest<S> for Verified<T>
+where
+    T: DeserializeOwned,
+    Verifier: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = VerifyError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, VerifyError> {
+        let verifier = Verifier::from_ref(state);
+        let (parts, body) = request.into_parts();
+        let bytes_max = verifier.body_limit();
+        let too_large = VerifyError::BodyTooLarge { bytes_max };
+        // An honest content-length is refused before a byte is read.
+        let announced = body.size_hint().lower();
+        if usize::try_from(announced).is_ok_and(|bytes| bytes > bytes_max) {
+            return Err(too_large);
+        }
+        let body = match Limited::new(body, bytes_max).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(why) if exceeds_a_limit(&*why) => return Err(too_large),
+            Err(_) => return Err(VerifyError::BodyIncomplete),
+        };
+        verifier.verify_as(&parts.headers, &body).map(Self)
+    }
+}
+
+impl IntoResponse for VerifyError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::UNAUTHORIZED);
+        (status, format!("{self}\n")).into_response()
+    }
+}
+
+/// The limit may be ours, or that of a layer around the router.
+fn exceeds_a_limit(why: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(why);
+    while let Some(why) = cause {
+        if why.is::<LengthLimitError>() {
+            return true;
+        }
+        cause = why.source();
+    }
+    false
+}
