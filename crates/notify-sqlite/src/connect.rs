@@ -1,0 +1,105 @@
+//! Connections to the database: one that writes, a few that read.
+
+use std::path::Path;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::{Fault, OpenError};
+use crate::files::{DataDir, Files};
+use crate::options::Synchronous;
+use crate::schema;
+
+/// The oldest SQLite that may be used: earlier ones can corrupt the log when two
+/// connections write and checkpoint at once (the "WAL-reset bug").
+pub const SQLITE_VERSION_MIN: i32 = 3_051_003;
+
+/// How many prepared statements a connection keeps: more than there are.
+const STATEMENTS_MAX: usize = 96;
+
+/// What the writer may cache of the database, in KiB.
+const CACHE_KIB: i64 = 16 * 1024;
+
+/// What the log is cut to when it begins anew, in bytes.
+const WAL_BYTES_KEPT: i64 = 16 * 1024 * 1024;
+
+/// Opens the database for writing, and makes it if there is none.
+pub(crate) fn writer(dir: &DataDir, synchronous: Synchronous) -> Result<Connection, OpenError> {
+    if rusqlite::version_number() < SQLITE_VERSION_MIN {
+        return Err(OpenError::SqliteTooOld {
+            found: rusqlite::version(),
+        });
+    }
+    dir.prepare_database()?;
+    let file = dir.files().database();
+    let conn = open(&file, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        .map_err(|fault| OpenError::fault(&file, fault))?;
+    admit(&conn, &file)?;
+    prepare(&conn, synchronous).map_err(|fault| OpenError::fault(&file, fault))?;
+    Ok(conn)
+}
+
+/// Opens the database for reading only.
+pub(crate) fn reader(files: &Files) -> Result<Connection, OpenError> {
+    let file = files.database();
+    let conn = open(&file, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .map_err(|fault| OpenError::fault(&file, fault))?;
+    admit(&conn, &file)?;
+    Ok(conn)
+}
+
+fn open(file: &Path, flags: OpenFlags) -> Result<Connection, Fault> {
+    let conn = Connection::open_with_flags(file, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    // A clean close checkpoints of its own accord; any other leaves things as
+    // they are.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.execute_batch(
+        "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;",
+    )?;
+    conn.busy_timeout(std::time::Duration::from_secs(5))?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(conn)
+}
+
+/// Checks, before anything is changed, that the database is one to work with.
+fn admit(conn: &Connection, file: &Path) -> Result<(), OpenError> {
+    let fault = |fault| OpenError::fault(file, fault);
+    let found = schema::version(conn).map_err(fault)?;
+    if found > schema::VERSION {
+        return Err(OpenError::Newer {
+            file: file.to_owned(),
+            found,
+            known: schema::VERSION,
+        });
+    }
+    let is_new = found == 0 && schema::is_empty(conn).map_err(fault)?;
+    if is_new && !conn.is_readonly("main").unwrap_or(true) {
+        return Ok(());
+    }
+    schema::verify(conn).map_err(fault)
+}
+
+fn prepare(conn: &Connection, synchronous: Synchronous) -> Result<(), Fault> {
+    let is_new = schema::is_empty(conn)?;
+    if is_new {
+        conn.execute_batch(schema::BIRTH)?;
+    }
+    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Fault::damaged(format!(
+            "its journal mode is {mode}, not wal"
+        )));
+    }
+    conn.pragma_update(None, "synchronous", synchronous.pragma())?;
+    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+    conn.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    if is_new {
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+        schema::create(conn)?;
+        crate::rows::MetaRow::NEW.store(conn)?;
+        conn.execute_batch("COMMIT")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! The embedded durable store of notify: jobs, events, deliveries, endpoints and
+//! dead letters in one SQLite database.
+//!
+//! [`SqliteStore`] is the port [`notify_core::Store`] over a data directory. It
+//! applies the rules of `notify-core` and has none of its own; it knows no HTTP.
+//!
+//! # Guarantees
+//!
+//! - A batch is one transaction, and one `fdatasync`. What was answered is on the
+//!   disk (`journal_mode=WAL`, `synchronous=FULL`); what was not answered is
+//!   there wholly or not at all.
+//! - After a crash everything is back, except leases: all that waits can be
+//!   claimed, so a delivery under way may be attempted once more.
+//! - Every row carries a CRC-32. A damaged one is refused and named in the log,
+//!   never served. A damaged log (WAL) is cut at its first bad frame by SQLite,
+//!   which leaves an earlier state, whole.
+//! - If the disk fails while committing, the batch's outcome is unknown and the
+//!   store does nothing more; it never repeats an fsync. A full disk is no such
+//!   failure: the batch is rolled back and may be tried again.
+//! - A directory belongs to one store at a time. One that was written by a later
+//!   version, or is damaged, is refused and left as it is.
+//!
+//! One thread writes and checkpoints; two read, and never wait for it. Dropping
+//! the store ends them.
+//!
+//! # The data directory
+//!
+//! | file | is |
+//! |---|---|
+//! | `notify.db` | the database; `sqlite3 -readonly notify.db` shows it, also while it is in use |
+//! | `notify.db-wal`, `notify.db-shm` | its log and the log's index, while it is open or after a crash |
+//! | `notify.lock` | locked by the process that has the directory |
+//!
+//! [`schema`] describes the tables, [`check`] scans them all.
+//!
+//! # Examples
+//!
+//! ```no_run
+//! use notify_core::Store;
+//! use notify_sqlite::{SqliteOptions, SqliteStore};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = SqliteStore::open("./notify-data", SqliteOptions::default())?;
+//! println!("{} deliveries wait", store.counters().await?.pending_deliveries);
+//! # Ok(()) }
+//! ```
+
+mod check;
+mod connect;
+mod error;
+mod files;
+mod options;
+mod reader;
+mod rows;
+pub mod schema;
+mod store;
+mod worker;
+mod writer;
+
+pub use check::{Report, check};
+pub use connect::SQLITE_VERSION_MIN;
+pub use error::OpenError;
+pub use options::{SqliteOptions, Synchronous};
+pub use store::SqliteStore;
+
+#[cfg(test)]
+mod tests;

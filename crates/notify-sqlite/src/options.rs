@@ -1,0 +1,49 @@
+//! What can be set about a store.
+
+/// Settings of a [`SqliteStore`](crate::SqliteStore).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SqliteOptions {
+    /// Deliveries that are not settled; beyond it appends are refused.
+    ///
+    /// Each occupies about 400 bytes of memory in the worst case, which is that
+    /// every one is a lane of its own.
+    pub pending_deliveries_max: usize,
+    /// Progress events kept of a running job.
+    pub progress_events_max: usize,
+    /// Free space of the file system, in bytes, below which events and new jobs
+    /// are refused, so that settling what is there still has room.
+    pub min_free_bytes: u64,
+    /// When a commit counts as done.
+    pub synchronous: Synchronous,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            pending_deliveries_max: 1_000_000,
+            progress_events_max: 16,
+            min_free_bytes: 64 * 1024 * 1024,
+            synchronous: Synchronous::Full,
+        }
+    }
+}
+
+/// When a commit counts as done (`PRAGMA synchronous`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Synchronous {
+    /// When it is on the disk.
+    #[default]
+    Full,
+    /// When the operating system has it: a power cut takes accepted events with
+    /// it. It exists so that a test of power cuts can show that it would notice.
+    DangerousNormal,
+}
+
+impl Synchronous {
+    pub(crate) const fn pragma(self) -> &'static str {
+        match self {
+            Self::Full => "FULL",
+            Self::DangerousNormal => "NORMAL",
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Rows as values: each table's row knows how to be read, checked and written.
+//!
+//! Every row carries a CRC-32 of its other columns and of its table's name. A
+//! row that does not agree with its own is refused and named, never served.
+
+mod attempt;
+mod dead;
+mod delivery;
+mod endpoint;
+mod event;
+mod job;
+mod meta;
+
+use std::str::FromStr;
+
+use notify_core::job::EventKind;
+use notify_core::{JobStatus, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
+
+use crate::error::Fault;
+
+pub(crate) use attempt::AttemptRow;
+pub(crate) use dead::{DeadRow, condition as dead_condition};
+pub(crate) use delivery::{DeliveryRow, Own};
+pub(crate) use endpoint::EndpointRow;
+pub(crate) use event::EventRow;
+pub(crate) use job::JobRow;
+pub(crate) use meta::{KeyRow, MetaRow};
+
+/// A row of one table.
+pub(crate) trait Record: Sized {
+    /// The table's name.
+    const TABLE: &'static str;
+    /// Its columns in the order that [`Record::read`] takes them.
+    const COLUMNS: &'static str;
+
+    /// Reads a row without checking it, and the CRC that it carries.
+    fn read(row: &Row<'_>) -> Result<(Self, i64), Fault>;
+
+    /// The CRC that it should carry.
+    fn sum(&self) -> i64;
+
+    /// Its key, for whoever has to look at it.
+    fn name(&self) -> String;
+
+    /// Reads a row, and refuses one that is not as it was written.
+    fn checked(row: &Row<'_>) -> Result<Self, Fault> {
+        let (record, found) =
+            Self::read(row).map_err(|fault| Fault::damaged(format!("{}: {fault}", Self::TABLE)))?;
+        if record.sum() == found {
+            Ok(record)
+        } else {
+            let name = record.name();
+            Err(Fault::damaged(format!("{} {name}: bad CRC", Self::TABLE)))
+        }
+    }
+
+    /// The one row that `rest` (from `WHERE` on) finds.
+    fn one(conn: &Connection, rest: &str, params: impl Params) -> Result<Option<Self>, Fault> {
+        let mut statement = conn.prepare_cached(&Self::select(rest))?;
+        let mut rows = statement.query(params)?;
+        rows.next()?.map(Self::checked).transpose()
+    }
+
+    /// Every row that `rest` (from `WHERE` on) finds.
+    fn all(conn: &Connection, rest: &str, params: impl Params) -> Result<Vec<Self>, Fault> {
+        let mut statement = conn.prepare_cached(&Self::select(rest))?;
+        let mut rows = statement.query(params)?;
+        let mut records = Vec::new();
+        while let Some(row) = rows.next()? {
+            records.push(Self::checked(row)?);
+        }
+        Ok(records)
+    }
+
+    /// A query over [`Record::COLUMNS`].
+    fn select(rest: &str) -> String {
+        format!("SELECT {} FROM {} {rest}", Self::COLUMNS, Self::TABLE)
+    }
+}
+
+/// A CRC-32 in the making.
+pub(crate) struct Sum(crc32fast::Hasher);
+
+impl Sum {
+    /// Begins with the table's name, so that no row stands in for one of another.
+    pub(crate) fn of(table: &str) -> Self {
+        Self(crc32fast::Hasher::new()).bytes(table.as_bytes())
+    }
+
+    pub(crate) fn int(mut self, value: i64) -> Self {
+        self.0.update(&value.to_le_bytes());
+        self
+    }
+
+    pub(crate) fn bytes(self, value: &[u8]) -> Self {
+        let mut sum = self.int(i64::try_from(value.len()).unwrap_or(i64::MAX));
+        sum.0.update(value);
+        sum
+    }
+
+    pub(crate) fn maybe_int(self, value: Option<i64>) -> Self {
+        match value {
+            Some(value) => self.int(1).int(value),
+            None => self.int(0),
+        }
+    }
+
+    pub(crate) fn maybe_bytes(self, value: Option<&[u8]>) -> Self {
+        match value {
+            Some(value) => self.int(1).bytes(value),
+            None => self.int(0),
+        }
+    }
+
+    pub(crate) fn finish(self) -> i64 {
+        i64::from(self.0.finalize())
+    }
+}
+
+/// A number as SQLite has it. None that occurs is near the end of `i64`, except
+/// a time that means "never".
+pub(crate) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or_default()
+}
+
+pub(crate) fn millis(at: Timestamp) -> i64 {
+    signed(at.as_millis())
+}
+
+fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, Fault> {
+    Ok(Timestamp::from_millis(unsigned(row.get(column)?)))
+}
+
+fn maybe_time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, Fault> {
+    let millis: Option<i64> = row.get(column)?;
+    Ok(millis.map(|millis| Timestamp::from_millis(unsigned(millis))))
+}
+
+fn small(row: &Row<'_>, column: usize) -> Result<u32, Fault> {
+    let value: i64 = row.get(column)?;
+    u32::try_from(value).map_err(|_| Fault::damaged(format!("column {column} is out of range")))
+}
+
+/// A column with the text of an id.
+pub(crate) fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> Result<T, Fault> {
+    let text = row
+        .get_ref(column)?
+        .as_str()
+        .map_err(rusqlite::Error::from)?;
+    text.parse()
+        .map_err(|_| Fault::damaged(format!("column {column} can't be read")))
+}
+
+fn maybe_parsed<T: FromStr>(row: &Row<'_>, column: usize) -> Result<Option<T>, Fault> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| text.parse())
+        .transpose()
+        .map_err(|_| Fault::damaged(format!("column {column} can't be read")))
+}
+
+pub(crate) fn status_code(status: JobStatus) -> i64 {
+    match status {
+        JobStatus::Queued => 0,
+        JobStatus::Processing => 1,
+        JobStatus::Completed => 2,
+        JobStatus::Failed => 3,
+        JobStatus::Cancelled => 4,
+    }
+}
+
+fn status_of(code: i64) -> Result<JobStatus, Fault> {
+    let position = usize::try_from(code).unwrap_or(usize::MAX);
+    let status = JobStatus::ALL.get(position).copied();
+    status.ok_or_else(|| Fault::damaged("a status that there is not"))
+}
+
+pub(crate) const fn kind_code(kind: EventKind) -> i64 {
+    match kind {
+        EventKind::Progress => 0,
+        EventKind::Lifecycle => 1,
+        EventKind::Terminal => 2,
+    }
+}
+
+fn kind_of(code: i64) -> Result<EventKind, Fault> {
+    match code {
+        0 => Ok(EventKind::Progress),
+        1 => Ok(EventKind::Lifecycle),
+        2 => Ok(EventKind::Terminal),
+        _ => Err(Fault::damaged("a kind of event that there is not")),
+    }
+}
+
+/// The one number that a query finds.
+pub(crate) fn number(
+    conn: &Connection,
+    sql: &str,
+    params: impl Params,
+) -> Result<Option<i64>, Fault> {
+    let mut statement = conn.prepare_cached(sql)?;
+    Ok(statement.query_row(params, |row| row.get(0)).optional()?)
+}

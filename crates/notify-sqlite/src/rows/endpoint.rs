@@ -1,0 +1,139 @@
+//! Receivers, with their own secrets.
+
+use notify_core::endpoint::Endpoint;
+use notify_core::{EndpointId, EndpointUrl, Keyring, Secret};
+use rusqlite::{Connection, Row, params};
+
+use super::{Record, Sum, parsed};
+use crate::error::Fault;
+
+/// A row of `endpoints`.
+#[derive(Clone, Debug)]
+pub(crate) struct EndpointRow {
+    pub(crate) number: i64,
+    pub(crate) endpoint: Endpoint,
+    /// How many jobs and deliveries name it.
+    pub(crate) named: i64,
+}
+
+impl EndpointRow {
+    pub(crate) fn numbered(conn: &Connection, number: i64) -> Result<Option<Self>, Fault> {
+        Self::one(conn, "WHERE id = ?1", [number])
+    }
+
+    pub(crate) fn with_id(conn: &Connection, id: EndpointId) -> Result<Option<Self>, Fault> {
+        Self::one(conn, "WHERE endpoint = ?1", [id.to_string()])
+    }
+
+    pub(crate) fn at(conn: &Connection, url: &EndpointUrl) -> Result<Option<Self>, Fault> {
+        Self::one(conn, "WHERE url = ?1", [url.as_str()])
+    }
+
+    pub(crate) fn insert(&self, conn: &Connection) -> Result<(), Fault> {
+        let (secret, previous) = self.secrets();
+        conn.prepare_cached(
+            "INSERT INTO endpoints
+               (id, endpoint, url, secret, previous_secret, enabled, named, crc)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            self.number,
+            self.endpoint.id.to_string(),
+            self.endpoint.url.as_str(),
+            secret,
+            previous,
+            self.endpoint.enabled,
+            self.named,
+            self.sum()
+        ])?;
+        Ok(())
+    }
+
+    pub(crate) fn update(&self, conn: &Connection) -> Result<(), Fault> {
+        let (secret, previous) = self.secrets();
+        conn.prepare_cached(
+            "UPDATE endpoints SET secret = ?2, previous_secret = ?3, enabled = ?4, named = ?5,
+               crc = ?6 WHERE id = ?1",
+        )?
+        .execute(params![
+            self.number,
+            secret,
+            previous,
+            self.endpoint.enabled,
+            self.named,
+            self.sum()
+        ])?;
+        Ok(())
+    }
+
+    pub(crate) fn delete(&self, conn: &Connection) -> Result<(), Fault> {
+        conn.prepare_cached("DELETE FROM endpoints WHERE id = ?1")?
+            .execute([self.number])?;
+        Ok(())
+    }
+
+    /// The newest secret, and the one before it.
+    fn secrets(&self) -> (Option<&str>, Option<&str>) {
+        let mut secrets = self
+            .endpoint
+            .keyring
+            .iter()
+            .flat_map(Keyring::newest_first)
+            .map(Secret::expose);
+        (secrets.next(), secrets.next())
+    }
+}
+
+impl Record for EndpointRow {
+    const TABLE: &'static str = "endpoints";
+    const COLUMNS: &'static str = "id, endpoint, url, secret, previous_secret, enabled, named, crc";
+
+    fn read(row: &Row<'_>) -> Result<(Self, i64), Fault> {
+        let url: String = row.get(2)?;
+        let (newest, previous) = (secret(row, 3)?, secret(row, 4)?);
+        let keyring = newest.map(|newest| match previous {
+            Some(previous) => Keyring::rotating(newest, previous),
+            None => Keyring::new(newest),
+        });
+        let endpoint = Self {
+            number: row.get(0)?,
+            endpoint: Endpoint {
+                id: parsed(row, 1)?,
+                url: EndpointUrl::parse(&url)
+                    .map_err(|_| Fault::damaged("column url can't be read"))?,
+                keyring,
+                enabled: row.get(5)?,
+            },
+            named: row.get(6)?,
+        };
+        Ok((endpoint, row.get(7)?))
+    }
+
+    fn sum(&self) -> i64 {
+        let (secret, previous) = self.secrets();
+        Sum::of(Self::TABLE)
+            .int(self.number)
+            .bytes(self.endpoint.id.to_string().as_bytes())
+            .bytes(self.endpoint.url.as_str().as_bytes())
+            .maybe_bytes(secret.map(str::as_bytes))
+            .maybe_bytes(previous.map(str::as_bytes))
+            .int(self.endpoint.enabled.into())
+            .int(self.named)
+            .finish()
+    }
+
+    fn name(&self) -> String {
+        self.endpoint.id.to_string()
+    }
+}
+
+fn secret(row: &Row<'_>, column: usize) -> Result<Option<Secret>, Fault> {
+    // The error says nothing of the text: it is a secret.
+    let text = row
+        .get_ref(column)?
+        .as_str_or_null()
+        .map_err(rusqlite::Error::from)?;
+    text.map(Secret::parse)
+        .transpose()
+        .map_err(|_| Fault::damaged("a secret can't be read"))
+}

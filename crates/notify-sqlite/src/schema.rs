@@ -1,0 +1,241 @@
+//! The tables, and how a database comes to have them.
+//!
+//! Times are milliseconds since the Unix epoch. `crc` is the CRC-32 of the rest
+//! of its row. Everything that is numbered takes the next number of one counter,
+//! so numbers grow with time and are never used twice.
+//!
+//! | table | a row is |
+//! |---|---|
+//! | `meta` | the one row of counters |
+//! | `jobs` | a job: the head of its log, its token's hash, whom it tells |
+//! | `events` | an event that is kept |
+//! | `idempotency` | an idempotency key, kept as long as its job |
+//! | `endpoints` | a receiver, with its own secrets |
+//! | `deliveries` | a delivery that is not settled |
+//! | `delivery_ids` | where a delivery is to be found by its id |
+//! | `attempts` | an attempt, or the end of a delivery that had none |
+//! | `dead_letters` | a delivery that was given up, with all it takes to send it after all |
+//!
+//! `status`: 0 queued, 1 processing, 2 completed, 3 failed, 4 cancelled.
+//! `kind`: 0 progress, 1 lifecycle, 2 terminal. `state` of an attempt: where it
+//! left the delivery: 0 pending, 1 delivered, 2 dead, 3 superseded. `filter`: 1
+//! for queued, 2 for processing, added up. `reason`: 0 exhausted, 1 gone, 2
+//! address refused, 3 expired, 4 overtaken, 5 secret missing.
+//!
+//! A delivery's `job` is 0 if its job was forgotten; it then owns a copy of the
+//! job's name. A waiting progress owns a copy of its JSON, since the log drops
+//! old progress.
+
+use rusqlite::Connection;
+
+use crate::error::Fault;
+
+/// The version that this program writes, in `user_version`.
+pub(crate) const VERSION: i64 = 1;
+
+/// Marks a database as ours, in `application_id`: "ntfy".
+pub(crate) const APPLICATION: i64 = 0x6e74_6679;
+
+/// What a new database is before it has tables. It can't be changed later.
+pub(crate) const BIRTH: &str = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA page_size = 4096;";
+
+/// Every table and index of [`VERSION`], by name. `sqlite_schema` keeps the very
+/// text, so it can be compared.
+pub(crate) const TABLES: &[(&str, &str)] = &[
+    (
+        "meta",
+        "CREATE TABLE meta (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  next_number INTEGER NOT NULL,
+  jobs INTEGER NOT NULL,
+  dead_letters INTEGER NOT NULL,
+  crc INTEGER NOT NULL
+) STRICT",
+    ),
+    (
+        "jobs",
+        "CREATE TABLE jobs (
+  id INTEGER PRIMARY KEY,
+  job_id TEXT NOT NULL UNIQUE,
+  epoch TEXT NOT NULL,
+  sequence INTEGER NOT NULL,
+  status INTEGER,
+  lifecycle_events INTEGER NOT NULL,
+  token BLOB,
+  endpoint INTEGER,
+  filter INTEGER,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  ended_at INTEGER,
+  deliveries INTEGER NOT NULL,
+  crc INTEGER NOT NULL
+) STRICT",
+    ),
+    (
+        "jobs_by_end",
+        "CREATE INDEX jobs_by_end ON jobs (ended_at) WHERE ended_at IS NOT NULL",
+    ),
+    (
+        "events",
+        "CREATE TABLE events (
+  job INTEGER NOT NULL,
+  sequence INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  status INTEGER NOT NULL,
+  json BLOB NOT NULL,
+  crc INTEGER NOT NULL,
+  PRIMARY KEY (job, sequence)
+) STRICT, WITHOUT ROWID",
+    ),
+    (
+        "idempotency",
+        "CREATE TABLE idempotency (
+  job INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  fingerprint BLOB NOT NULL,
+  sequence INTEGER NOT NULL,
+  crc INTEGER NOT NULL,
+  PRIMARY KEY (job, key)
+) STRICT, WITHOUT ROWID",
+    ),
+    (
+        "endpoints",
+        "CREATE TABLE endpoints (
+  id INTEGER PRIMARY KEY,
+  endpoint TEXT NOT NULL UNIQUE,
+  url TEXT NOT NULL UNIQUE,
+  secret TEXT,
+  previous_secret TEXT,
+  enabled INTEGER NOT NULL,
+  named INTEGER NOT NULL,
+  crc INTEGER NOT NULL
+) STRICT",
+    ),
+    (
+        "endpoints_disabled",
+        "CREATE INDEX endpoints_disabled ON endpoints (id) WHERE enabled = 0",
+    ),
+    (
+        "deliveries",
+        "CREATE TABLE deliveries (
+  job INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  delivery TEXT NOT NULL,
+  endpoint INTEGER NOT NULL,
+  sequence INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  status INTEGER NOT NULL,
+  generation INTEGER NOT NULL,
+  accepted_at INTEGER NOT NULL,
+  due_at INTEGER NOT NULL,
+  first_failed_at INTEGER,
+  attempts_made INTEGER NOT NULL,
+  entries INTEGER NOT NULL,
+  job_id TEXT,
+  epoch TEXT,
+  json BLOB,
+  crc INTEGER NOT NULL,
+  PRIMARY KEY (job, number)
+) STRICT, WITHOUT ROWID",
+    ),
+    (
+        "delivery_ids",
+        "CREATE TABLE delivery_ids (
+  delivery TEXT PRIMARY KEY,
+  job INTEGER NOT NULL,
+  number INTEGER NOT NULL
+) STRICT, WITHOUT ROWID",
+    ),
+    (
+        "attempts",
+        "CREATE TABLE attempts (
+  job INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  entry INTEGER NOT NULL,
+  delivery TEXT NOT NULL,
+  endpoint INTEGER NOT NULL,
+  sequence INTEGER NOT NULL,
+  generation INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  attempt INTEGER,
+  at INTEGER,
+  duration_ns INTEGER,
+  status INTEGER,
+  error TEXT,
+  snippet TEXT,
+  next_attempt_at INTEGER,
+  crc INTEGER NOT NULL,
+  PRIMARY KEY (job, number, entry)
+) STRICT, WITHOUT ROWID",
+    ),
+    (
+        "dead_letters",
+        "CREATE TABLE dead_letters (
+  id INTEGER PRIMARY KEY,
+  delivery TEXT NOT NULL UNIQUE,
+  job_id TEXT NOT NULL,
+  epoch TEXT NOT NULL,
+  sequence INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  status INTEGER NOT NULL,
+  json BLOB NOT NULL,
+  endpoint TEXT NOT NULL,
+  url TEXT NOT NULL,
+  generation INTEGER NOT NULL,
+  reason INTEGER NOT NULL,
+  died_at INTEGER NOT NULL,
+  attempts TEXT NOT NULL,
+  crc INTEGER NOT NULL
+) STRICT",
+    ),
+    (
+        "dead_letters_by_job",
+        "CREATE INDEX dead_letters_by_job ON dead_letters (job_id)",
+    ),
+    (
+        "dead_letters_by_endpoint",
+        "CREATE INDEX dead_letters_by_endpoint ON dead_letters (endpoint)",
+    ),
+];
+
+/// Makes the tables of an empty database.
+pub(crate) fn create(conn: &Connection) -> Result<(), Fault> {
+    for (_, sql) in TABLES {
+        conn.execute_batch(sql)?;
+    }
+    conn.pragma_update(None, "application_id", APPLICATION)?;
+    conn.pragma_update(None, "user_version", VERSION)?;
+    Ok(())
+}
+
+/// The version of the database; 0 for an empty one.
+pub(crate) fn version(conn: &Connection) -> Result<i64, Fault> {
+    Ok(conn.pragma_query_value(None, "user_version", |row| row.get(0))?)
+}
+
+/// Whether the database holds nothing at all.
+pub(crate) fn is_empty(conn: &Connection) -> Result<bool, Fault> {
+    let objects: i64 =
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(objects == 0)
+}
+
+/// Checks that the database is ours and has every table as [`TABLES`] says.
+/// More of them do not matter: an operator may have added an index.
+pub(crate) fn verify(conn: &Connection) -> Result<(), Fault> {
+    let application: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if application != APPLICATION {
+        return Err(Fault::damaged("it is a database of another program"));
+    }
+    let mut find = conn.prepare("SELECT sql FROM sqlite_schema WHERE name = ?1")?;
+    for (name, sql) in TABLES {
+        let mut rows = find.query([name])?;
+        let found: Option<String> = rows.next()?.map(|row| row.get(0)).transpose()?;
+        if found.as_deref() != Some(sql) {
+            return Err(Fault::damaged(format!(
+                "table {name} is not as it should be"
+            )));
+        }
+    }
+    Ok(())
+}

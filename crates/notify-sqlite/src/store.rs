@@ -1,0 +1,202 @@
+//! The store itself: it hands each call to the thread that does it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use notify_core::delivery::{DeadLetter, DeliveryView};
+use notify_core::endpoint::Endpoint;
+use notify_core::store::{
+    Batch, BoxFuture, Counters, DeadFilter, EndpointChange, JobView, List, Listed, Page,
+    ReadResult, RegisterError, Registered, Registration, Retention, Room, Store, StoreError,
+    TokenHash, Written,
+};
+use notify_core::{DeliveryId, EndpointId, EndpointUrl, JobId, JobStatus, Timestamp};
+use rusqlite::Connection;
+
+use crate::error::{Fault, OpenError};
+use crate::files::DataDir;
+use crate::options::SqliteOptions;
+use crate::reader::{self, Reader};
+use crate::worker::Workers;
+use crate::writer::{Poison, Writer};
+
+/// Keeps everything in one SQLite database.
+///
+/// Dropping it closes the database: what was sent to it is still done, then its
+/// threads end and the log is folded into the database. That blocks for as long.
+pub struct SqliteStore {
+    // Fields are dropped in this order: readers first, so that the writer's last
+    // checkpoint finds nobody in its way; the lock last.
+    readers: Workers<Reader>,
+    writer: Workers<Writer>,
+    dir: DataDir,
+    options: SqliteOptions,
+}
+
+impl SqliteStore {
+    /// Opens the store in the directory `dir`, which is made if there is none.
+    ///
+    /// Takes as long as reading the unsettled deliveries does; finished jobs are
+    /// not looked at.
+    ///
+    /// # Errors
+    /// [`OpenError`] names the file and what to do. Nothing was overwritten.
+    pub fn open(dir: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, OpenError> {
+        let dir = DataDir::take(dir.as_ref())?;
+        let poison = Poison::default();
+        let writer = Writer::open(&dir, options, Arc::clone(&poison))?;
+        let readers = (0..READERS)
+            .map(|_| Reader::open(dir.files(), Arc::clone(&poison)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let no_thread = |error| OpenError::io(&dir.files().dir, error);
+        Ok(Self {
+            readers: Workers::start("notify-read", readers).map_err(no_thread)?,
+            writer: Workers::start("notify-write", vec![writer]).map_err(no_thread)?,
+            dir,
+            options,
+        })
+    }
+
+    /// The data directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir.files().dir
+    }
+
+    /// What it was opened with.
+    pub fn options(&self) -> SqliteOptions {
+        self.options
+    }
+
+    /// Lets the database grow no further, or again.
+    #[cfg(test)]
+    pub(crate) fn limit_pages(&self, to_what_there_is: bool) -> ReadResult<'_, ()> {
+        self.writer
+            .ask(move |writer| writer.limit_pages(to_what_there_is))
+    }
+
+    fn read_with<'a, T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> ReadResult<'a, T> {
+        self.readers.ask(|reader| reader.read(read))
+    }
+}
+
+impl Store for SqliteStore {
+    fn write(&self, now: Timestamp, batch: Batch) -> BoxFuture<'_, Result<Written, StoreError>> {
+        self.writer.ask(move |writer| writer.write(now, batch))
+    }
+
+    fn register(
+        &self,
+        now: Timestamp,
+        registration: Registration,
+    ) -> BoxFuture<'_, Result<Registered, RegisterError>> {
+        let registered = self
+            .writer
+            .ask(move |writer| Ok(writer.register(now, &registration)));
+        Box::pin(async move { registered.await? })
+    }
+
+    fn claim(
+        &self,
+        now: Timestamp,
+        room: Room,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Written, StoreError>> {
+        self.writer
+            .ask(move |writer| writer.claim(now, room, limit))
+    }
+
+    fn next_due(&self, now: Timestamp) -> ReadResult<'_, Option<Timestamp>> {
+        self.writer.ask(move |writer| writer.next_due(now))
+    }
+
+    fn read(&self, job: &JobId, after: u64, limit: usize) -> ReadResult<'_, Option<Page>> {
+        let job = job.clone();
+        self.read_with(move |conn| reader::page(conn, &job, after, limit))
+    }
+
+    fn job(&self, job: &JobId) -> ReadResult<'_, Option<JobView>> {
+        let job = job.clone();
+        self.read_with(move |conn| reader::job(conn, &job))
+    }
+
+    fn jobs(&self, status: Option<JobStatus>, list: List) -> ReadResult<'_, Listed<JobView>> {
+        self.read_with(move |conn| reader::jobs(conn, status, &list))
+    }
+
+    fn token(&self, job: &JobId) -> ReadResult<'_, Option<TokenHash>> {
+        let job = job.clone();
+        self.read_with(move |conn| reader::token(conn, &job))
+    }
+
+    fn deliveries(&self, job: &JobId, list: List) -> ReadResult<'_, Listed<DeliveryView>> {
+        let job = job.clone();
+        self.read_with(move |conn| reader::deliveries(conn, &job, &list))
+    }
+
+    fn delivery(&self, delivery: DeliveryId) -> ReadResult<'_, Option<DeliveryView>> {
+        self.read_with(move |conn| reader::delivery(conn, delivery))
+    }
+
+    fn dead_letters(&self, filter: DeadFilter, list: List) -> ReadResult<'_, Listed<DeadLetter>> {
+        self.read_with(move |conn| reader::dead_letters(conn, &filter, &list))
+    }
+
+    fn count_dead_letters(&self, filter: DeadFilter) -> ReadResult<'_, u64> {
+        self.read_with(move |conn| reader::count_dead_letters(conn, &filter))
+    }
+
+    fn redeliver(&self, now: Timestamp, filter: DeadFilter) -> ReadResult<'_, u64> {
+        self.writer
+            .ask(move |writer| writer.redeliver(now, &filter))
+    }
+
+    fn drop_dead_letters(&self, filter: DeadFilter) -> ReadResult<'_, u64> {
+        self.writer
+            .ask(move |writer| writer.drop_dead_letters(&filter))
+    }
+
+    fn endpoint(&self, endpoint: EndpointId) -> ReadResult<'_, Option<Endpoint>> {
+        self.read_with(move |conn| reader::endpoint(conn, endpoint))
+    }
+
+    fn endpoint_at(&self, url: &EndpointUrl) -> ReadResult<'_, Option<Endpoint>> {
+        let url = url.clone();
+        self.read_with(move |conn| reader::endpoint_at(conn, &url))
+    }
+
+    fn endpoints(&self, list: List) -> ReadResult<'_, Listed<Endpoint>> {
+        self.read_with(move |conn| reader::endpoints(conn, &list))
+    }
+
+    fn change_endpoint(
+        &self,
+        endpoint: EndpointId,
+        change: EndpointChange,
+    ) -> ReadResult<'_, Option<Endpoint>> {
+        self.writer
+            .ask(move |writer| writer.change_endpoint(endpoint, change))
+    }
+
+    fn trim(&self, now: Timestamp, retention: Retention, limit: usize) -> ReadResult<'_, u64> {
+        self.writer
+            .ask(move |writer| writer.trim(now, retention, limit))
+    }
+
+    fn counters(&self) -> ReadResult<'_, Counters> {
+        self.writer.ask(|writer| writer.counters())
+    }
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore")
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Threads that read, so that a long list does not hold up everyone.
+const READERS: usize = 2;

@@ -1,0 +1,93 @@
+//! Threads that own what they work on.
+//!
+//! SQLite is synchronous, so the store does its work on threads of its own: a
+//! caller sends a piece of work and awaits the reply. The threads end when the
+//! [`Workers`] that own them are dropped, after all that was sent is done.
+
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use notify_core::store::{BoxFuture, StoreError};
+use tokio::sync::oneshot;
+
+/// What a thread owns.
+pub(crate) trait Desk: Send + 'static {
+    /// Tidies up after each piece of work, once its caller has the reply.
+    fn tend(&mut self) {}
+
+    /// The thread ends.
+    fn close(self);
+}
+
+type Work<D> = Box<dyn FnOnce(&mut D) + Send>;
+
+/// Threads that share one queue, each with a desk of its own.
+pub(crate) struct Workers<D> {
+    queue: Option<Sender<Work<D>>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl<D: Desk> Workers<D> {
+    /// Starts a thread for each desk.
+    pub(crate) fn start(name: &str, desks: Vec<D>) -> io::Result<Self> {
+        let (queue, work) = channel();
+        let work = Arc::new(Mutex::new(work));
+        let mut workers = Self {
+            queue: Some(queue),
+            threads: Vec::new(),
+        };
+        for desk in desks {
+            let work = Arc::clone(&work);
+            let thread = Builder::new().name(name.to_owned());
+            workers
+                .threads
+                .push(thread.spawn(move || run(desk, &work))?);
+        }
+        Ok(workers)
+    }
+
+    /// Has `work` done by one of the threads. It is done also if the returned
+    /// future is dropped.
+    pub(crate) fn ask<'a, T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut D) -> Result<T, StoreError> + Send + 'static,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        let (reply, answer) = oneshot::channel();
+        let work: Work<D> = Box::new(move |desk| {
+            // Nobody may be waiting any more.
+            let _ = reply.send(work(desk));
+        });
+        if let Some(queue) = &self.queue {
+            // If the threads are gone, so is the reply's sender.
+            let _ = queue.send(work);
+        }
+        Box::pin(async move {
+            let gone = |_| Err(StoreError::Failed("the store's thread has ended".into()));
+            answer.await.unwrap_or_else(gone)
+        })
+    }
+}
+
+impl<D> Drop for Workers<D> {
+    fn drop(&mut self) {
+        self.queue = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store has panicked");
+            }
+        }
+    }
+}
+
+fn run<D: Desk>(mut desk: D, queue: &Mutex<Receiver<Work<D>>>) {
+    loop {
+        // Whoever waits in `recv` holds the lock; the others wait for it.
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(work) = next else { break };
+        work(&mut desk);
+        desk.tend();
+    }
+    desk.close();
+}

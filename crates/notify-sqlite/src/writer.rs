@@ -1,0 +1,312 @@
+//! The one writer: its transactions, and what it keeps in memory of them.
+//!
+//! The rows on disk are the truth. In memory are an index of what waits
+//! ([`Lanes`]), the leases, which are nowhere else, and rows that were needed
+//! lately ([`Jobs`], [`Endpoints`]). Rows of jobs and endpoints are written once
+//! at the end of a transaction, however often it changed them.
+//!
+//! A transaction ends in one of three ways. It is committed. Or it could not be
+//! carried out: it is rolled back, the index is rebuilt from disk, the leases
+//! are as before. Or the disk failed, so that nobody knows what it holds: the
+//! store is poisoned and does nothing more. A failed fsync is never repeated,
+//! because the kernel may have dropped the pages that it could not write.
+
+mod append;
+mod dead;
+mod endpoints;
+mod jobs;
+mod lanes;
+mod leases;
+mod load;
+mod register;
+mod rule;
+mod settle;
+mod trim;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use notify_core::Timestamp;
+use notify_core::delivery::Delivery;
+use notify_core::store::{Batch, Counters, Room, StoreError, Written};
+use rusqlite::Connection;
+
+use crate::error::{Fault, OpenError};
+use crate::files::{DataDir, Space};
+use crate::options::SqliteOptions;
+use crate::rows::MetaRow;
+use crate::worker::Desk;
+use endpoints::Endpoints;
+use jobs::Jobs;
+use lanes::Lanes;
+use leases::{Leases, Pacing};
+
+/// Why the store does nothing more, once it doesn't.
+pub(crate) type Poison = Arc<OnceLock<String>>;
+
+/// Says no to everything once the store is poisoned.
+pub(crate) fn healthy(poison: &Poison) -> Result<(), StoreError> {
+    match poison.get() {
+        None => Ok(()),
+        Some(why) => Err(StoreError::Failed(why.clone())),
+    }
+}
+
+/// What the writer's thread owns.
+pub(crate) struct Writer {
+    conn: Connection,
+    options: SqliteOptions,
+    poison: Poison,
+    space: Space,
+    lanes: Lanes,
+    leases: Leases,
+    pacing: Pacing,
+    jobs: Jobs,
+    endpoints: Endpoints,
+    meta: MetaRow,
+    stored_meta: MetaRow,
+    /// Deliveries that this transaction made, so that a lease need not read them.
+    fresh: HashMap<i64, Delivery>,
+    /// Whether due times beyond reason have been looked for.
+    clamped: bool,
+    /// Pages in the log, as of the last commit.
+    wal_pages: Arc<AtomicUsize>,
+}
+
+impl Writer {
+    /// Takes up what the database holds.
+    pub(crate) fn open(
+        dir: &DataDir,
+        options: SqliteOptions,
+        poison: Poison,
+    ) -> Result<Self, OpenError> {
+        let mut conn = crate::connect::writer(dir, options.synchronous)?;
+        let file = dir.files().database();
+        let wal_pages = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&wal_pages);
+        let count = move |_: &mut rusqlite::hooks::Wal, pages: i32| {
+            counted.store(
+                usize::try_from(pages).unwrap_or_default(),
+                Ordering::Relaxed,
+            );
+            Ok(())
+        };
+        conn.wal_hook(Some(count))
+            .map_err(|error| OpenError::fault(&file, error.into()))?;
+        let mut writer = Self {
+            conn,
+            options,
+            poison,
+            space: Space::new(dir.files(), options.min_free_bytes),
+            lanes: Lanes::default(),
+            leases: Leases::new(),
+            pacing: Pacing::default(),
+            jobs: Jobs::default(),
+            endpoints: Endpoints::default(),
+            meta: MetaRow::NEW,
+            stored_meta: MetaRow::NEW,
+            fresh: HashMap::new(),
+            clamped: false,
+            wal_pages,
+        };
+        writer
+            .load()
+            .map_err(|fault| OpenError::fault(&file, fault))?;
+        Ok(writer)
+    }
+
+    pub(crate) fn write(&mut self, now: Timestamp, batch: Batch) -> Result<Written, StoreError> {
+        let low = !batch.appends.is_empty() && self.space.is_low();
+        self.transact(|writer| {
+            writer.clamp(now)?;
+            let mut room = batch.may_lease;
+            let mut written = Written::default();
+            let mut touched = BTreeSet::new();
+            for settle in batch.settles {
+                let outcome = writer.settle(now, settle, &mut written, &mut touched)?;
+                written.settles.push(outcome);
+            }
+            for append in batch.appends {
+                let outcome = writer.append(now, append, low, &mut touched)?;
+                // After each one, so that no progress is left in the middle of a
+                // lane, where the rule does not look.
+                for lane in outcome.iter().flat_map(|appended| &appended.lanes) {
+                    writer.rule(now, lane, &mut written)?;
+                }
+                written.appends.push(outcome);
+            }
+            for lane in touched {
+                writer.lease_head(now, &lane, &mut room, &mut written)?;
+            }
+            Ok(written)
+        })
+    }
+
+    pub(crate) fn claim(
+        &mut self,
+        now: Timestamp,
+        room: Room,
+        limit: usize,
+    ) -> Result<Written, StoreError> {
+        self.transact(|writer| {
+            writer.clamp(now)?;
+            writer.claim_heads(now, room, limit)
+        })
+    }
+
+    pub(crate) fn next_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        healthy(&self.poison)?;
+        if !self.clamped {
+            self.transact(|writer| writer.clamp(now))?;
+        }
+        Ok(self.lanes.next_due(now))
+    }
+
+    pub(crate) fn counters(&self) -> Result<Counters, StoreError> {
+        healthy(&self.poison)?;
+        let count = |number: i64| u64::try_from(number).unwrap_or_default();
+        Ok(Counters {
+            jobs: count(self.meta.jobs),
+            pending_deliveries: self.lanes.pending() as u64,
+            dead_letters: count(self.meta.dead_letters),
+            oldest_due_at: self.lanes.oldest_due(),
+        })
+    }
+
+    /// Does `work` as one transaction.
+    fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        healthy(&self.poison)?;
+        let outcome = self.attempt(work);
+        self.fresh.clear();
+        match outcome {
+            Ok(value) => match self.conn.execute_batch("COMMIT") {
+                Ok(()) => {
+                    self.leases.keep();
+                    self.jobs.forget_some();
+                    self.endpoints.forget_some();
+                    Ok(value)
+                }
+                Err(error) => {
+                    let fault = Fault::from(error);
+                    if fault.is_full() {
+                        return Err(self.undo(fault));
+                    }
+                    self.poison(&format!("a commit failed: {fault}"));
+                    Err(StoreError::OutcomeUnknown)
+                }
+            },
+            Err(fault) if fault.is_io() => {
+                // Not committed, so the outcome is known; the disk is not.
+                self.poison(&format!("the disk failed: {fault}"));
+                Err(StoreError::Failed(fault.to_string()))
+            }
+            Err(fault) => Err(self.undo(fault)),
+        }
+    }
+
+    fn attempt<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
+        self.conn.prepare_cached("BEGIN")?.execute([])?;
+        let value = work(self)?;
+        self.flush()?;
+        Ok(value)
+    }
+
+    /// Writes the rows that were changed in memory.
+    fn flush(&mut self) -> Result<(), Fault> {
+        self.jobs.flush(&self.conn)?;
+        self.endpoints.flush(&self.conn)?;
+        if self.meta != self.stored_meta {
+            self.meta.store(&self.conn)?;
+            self.stored_meta = self.meta;
+        }
+        Ok(())
+    }
+
+    /// Makes as if the transaction had never begun.
+    fn undo(&mut self, fault: Fault) -> StoreError {
+        // SQLite rolls some errors back by itself.
+        let rolled_back = self.conn.is_autocommit() || self.conn.execute_batch("ROLLBACK").is_ok();
+        self.leases.put_back();
+        self.clamped = false;
+        if !rolled_back {
+            self.poison("a rollback failed");
+        } else if let Err(worse) = self.load() {
+            self.poison(&format!("reading after a rollback failed: {worse}"));
+        }
+        fault.into()
+    }
+
+    fn poison(&self, why: &str) {
+        tracing::error!(why, "the store does nothing more");
+        // The first reason is the one to know.
+        let _ = self.poison.set(why.to_owned());
+    }
+
+    /// The next number; orders what comes.
+    fn next_number(&mut self) -> i64 {
+        let number = self.meta.next_number;
+        self.meta.next_number += 1;
+        number
+    }
+
+    /// Lets the database grow no further, or again.
+    #[cfg(test)]
+    pub(crate) fn limit_pages(&self, to_what_there_is: bool) -> Result<(), StoreError> {
+        let pages = if to_what_there_is {
+            1
+        } else {
+            i64::from(u32::MAX) - 1
+        };
+        let limit = format!("PRAGMA max_page_count = {pages}");
+        crate::rows::number(&self.conn, &limit, []).map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    /// Moves pages from the log to the database.
+    fn checkpoint(&self, mode: &str) {
+        let moved = self
+            .conn
+            .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+                row.get::<_, i64>(0)
+            });
+        match moved.map_err(Fault::from) {
+            Ok(_) => {}
+            // The log stays as it is; nothing is lost.
+            Err(fault) if fault.is_full() => tracing::warn!("no space for a checkpoint"),
+            Err(fault) => self.poison(&format!("a checkpoint failed: {fault}")),
+        }
+    }
+}
+
+impl Desk for Writer {
+    fn tend(&mut self) {
+        let pages = self.wal_pages.load(Ordering::Relaxed);
+        if pages < CHECKPOINT_PAGES || self.poison.get().is_some() {
+            return;
+        }
+        // Readers keep a passive checkpoint from starting the log anew. If it
+        // has grown too far for that, writing waits for them: they are quick.
+        let mode = if pages < RESTART_PAGES {
+            "PASSIVE"
+        } else {
+            "RESTART"
+        };
+        self.checkpoint(mode);
+        self.wal_pages.store(0, Ordering::Relaxed);
+    }
+
+    fn close(self) {
+        if self.poison.get().is_none() {
+            self.checkpoint("TRUNCATE");
+        }
+    }
+}
+
+/// A log of 4 MiB is worth a checkpoint.
+const CHECKPOINT_PAGES: usize = 1_024;
+/// A log of 256 MiB has had readers in the way for too long.
+const RESTART_PAGES: usize = 65_536;

@@ -1,0 +1,117 @@
+//! What is known only in memory: who may attempt what, and when progress last
+//! went out. After a restart nothing is leased, so all that waits can be claimed.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+use notify_core::delivery::{LaneKey, Lease};
+use notify_core::{DeliveryId, EndpointId, JobId, Timestamp};
+
+/// A delivery that someone may be attempting.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) lease: Lease,
+    pub(super) lane: LaneKey,
+    pub(super) number: i64,
+}
+
+/// All leases, and how to get back to those of before the transaction.
+#[derive(Debug)]
+pub(super) struct Leases {
+    held: HashMap<DeliveryId, Held>,
+    before: Vec<(DeliveryId, Option<Held>)>,
+    next: u128,
+}
+
+impl Leases {
+    /// No lease. Tokens begin at a random number, so that one of an earlier store
+    /// over the same directory is not taken for one of this.
+    pub(super) fn new() -> Self {
+        let random = RandomState::new().build_hasher().finish();
+        Self {
+            held: HashMap::new(),
+            before: Vec::new(),
+            next: u128::from(random) << 64,
+        }
+    }
+
+    pub(super) fn begin(&mut self, delivery: DeliveryId, lane: &LaneKey, number: i64) -> Lease {
+        self.next += 1;
+        let lease = Lease::new(self.next);
+        let held = Held {
+            lease,
+            lane: lane.clone(),
+            number,
+        };
+        let before = self.held.insert(delivery, held);
+        self.before.push((delivery, before));
+        lease
+    }
+
+    /// Ends a lease, if it is the delivery's current one.
+    pub(super) fn end(&mut self, delivery: DeliveryId, lease: Lease) -> Option<Held> {
+        let current = self.held.get(&delivery)?.lease;
+        if current != lease {
+            return None;
+        }
+        let held = self.held.remove(&delivery)?;
+        self.before.push((delivery, Some(held.clone())));
+        Some(held)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.held.values()
+    }
+
+    /// The transaction is committed.
+    pub(super) fn keep(&mut self) {
+        self.before.clear();
+    }
+
+    /// The transaction is rolled back.
+    pub(super) fn put_back(&mut self) {
+        while let Some((delivery, before)) = self.before.pop() {
+            match before {
+                Some(held) => self.held.insert(delivery, held),
+                None => self.held.remove(&delivery),
+            };
+        }
+    }
+}
+
+/// When a job's last progress went out to an endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Pacing {
+    sent: HashMap<(JobId, EndpointId), Timestamp>,
+    /// The longest interval that was asked for.
+    interval_max: Duration,
+    prune_at: usize,
+}
+
+impl Pacing {
+    pub(super) fn sent(&mut self, lane: &LaneKey, now: Timestamp) {
+        self.sent.insert((lane.job.clone(), lane.endpoint), now);
+        if self.sent.len() >= self.prune_at.max(PRUNE_MIN) {
+            // An interval that is over decides nothing any more.
+            let interval = self.interval_max;
+            self.sent.retain(|_, sent| sent.plus(interval) > now);
+            self.prune_at = 2 * self.sent.len();
+        }
+    }
+
+    /// When the next progress may go out.
+    pub(super) fn due(&mut self, lane: &LaneKey, now: Timestamp, interval: Duration) -> Timestamp {
+        self.interval_max = self.interval_max.max(interval);
+        let sent = self.sent.get(&(lane.job.clone(), lane.endpoint));
+        sent.map_or(now, |sent| now.max(sent.plus(interval)))
+    }
+
+    /// The job is forgotten.
+    pub(super) fn forget(&mut self, job: &JobId, endpoint: EndpointId) {
+        self.sent.remove(&(job.clone(), endpoint));
+    }
+}
+
+const PRUNE_MIN: usize = 16_384;
