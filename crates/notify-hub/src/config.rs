@@ -1,0 +1,243 @@
+//! The settings: one shape for library and server.
+
+mod check;
+
+use std::fmt;
+
+use notify_core::Span;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+pub use check::ConfigInvalid;
+pub(crate) use check::Settings;
+
+/// Settings of a [`JobNotifier`](crate::JobNotifier). Every field has a default;
+/// an unknown one is refused. `Debug` shows no secret.
+///
+/// ```
+/// use notify_hub::NotifierConfig;
+///
+/// let config = NotifierConfig {
+///     signing_secret: "operator-hmac-key".into(),
+///     max_retries: 5,
+///     ..Default::default()
+/// };
+/// assert!(!format!("{config:?}").contains("operator-hmac-key"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NotifierConfig {
+    /// Signs webhooks of endpoints without a secret of their own. Empty: such
+    /// webhooks are refused; streams work.
+    pub signing_secret: SecretText,
+    /// The secret before `signing_secret`, while receivers are changing.
+    pub previous_signing_secret: SecretText,
+    /// How often a failed webhook is tried again, 0–100. Default 3.
+    pub max_retries: u32,
+    /// The wait before the first retry, in ms; it doubles with each. Default 1000.
+    pub retry_base_ms: u64,
+    /// The waits before each retry, in place of the two above.
+    pub retry_schedule: Option<Vec<Span>>,
+    /// How long a webhook may wait at a sick or disabled endpoint before it is
+    /// given up. Default: the larger of 10 s and 4 × the schedule's sum +
+    /// attempts × timeout.
+    pub max_age: Option<Span>,
+    /// The deadline of one whole HTTP exchange, 1–300 s. Default 10.
+    pub timeout_secs: u64,
+    /// How many progress events of a running job are kept, 1–1024. Default 16.
+    pub sse_capacity: usize,
+    /// How far apart progress webhooks of one job are kept, in ms. Default 500.
+    pub progress_min_interval_ms: u64,
+    /// Where webhooks may go.
+    pub egress: EgressConfig,
+    /// How much may be in flight.
+    pub delivery: DeliveryConfig,
+    /// Bounds and origins of streams.
+    pub streams: StreamsConfig,
+    /// What is kept, and for how long.
+    pub store: StoreConfig,
+    /// Bounds on everything else.
+    pub limits: LimitsConfig,
+}
+
+impl Default for NotifierConfig {
+    fn default() -> Self {
+        Self {
+            signing_secret: SecretText::default(),
+            previous_signing_secret: SecretText::default(),
+            max_retries: 3,
+            retry_base_ms: 1_000,
+            retry_schedule: None,
+            max_age: None,
+            timeout_secs: 10,
+            sse_capacity: 16,
+            progress_min_interval_ms: 500,
+            egress: EgressConfig::default(),
+            delivery: DeliveryConfig::default(),
+            streams: StreamsConfig::default(),
+            store: StoreConfig::default(),
+            limits: LimitsConfig::default(),
+        }
+    }
+}
+
+/// Where webhooks may go, beyond what is open by default: http and https, ports
+/// 80, 443, 8080, 8443, public addresses. Denied wins.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EgressConfig {
+    /// Address ranges that are allowed though they are not public, such as
+    /// `127.0.0.0/8`.
+    pub allow_cidrs: Vec<String>,
+    /// Ports that are allowed too, such as `9000` or `1024-65535`.
+    pub allow_ports: Vec<String>,
+    /// Names that are allowed though they look internal.
+    pub allow_hosts: Vec<String>,
+    /// Address ranges that are denied in any case.
+    pub denied_cidrs: Vec<String>,
+    /// Whether plain http is refused.
+    pub require_https: bool,
+}
+
+/// How much may be in flight.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeliveryConfig {
+    /// Attempts in flight to one endpoint, 1–64. Default 8.
+    pub window: u32,
+    /// Attempts in flight altogether, 1–10,000. Default 512.
+    pub in_flight_max: u32,
+}
+
+impl Default for DeliveryConfig {
+    fn default() -> Self {
+        Self {
+            window: 8,
+            in_flight_max: 512,
+        }
+    }
+}
+
+/// Bounds and origins of streams.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StreamsConfig {
+    /// Open streams altogether. Default 16,000.
+    pub open_max: usize,
+    /// Open streams of one job. Default 10,000.
+    pub open_per_job_max: usize,
+    /// Open streams of one client address. Default 1,000.
+    pub open_per_client_max: usize,
+    /// Address ranges of proxies whose forwarded address is believed.
+    pub trusted_proxies: Vec<String>,
+    /// Origins whose pages may read streams.
+    pub allow_origins: Vec<String>,
+}
+
+impl Default for StreamsConfig {
+    fn default() -> Self {
+        Self {
+            open_max: 16_000,
+            open_per_job_max: 10_000,
+            open_per_client_max: 1_000,
+            trusted_proxies: Vec::new(),
+            allow_origins: Vec::new(),
+        }
+    }
+}
+
+/// What is kept, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// How long a job is kept after its terminal event or its last delivery,
+    /// whichever is later. Default 24 h.
+    pub retention: Span,
+    /// How long a dead letter is kept. Default 30 d.
+    pub dead_letter_retention: Span,
+    /// Free space on disk below which nothing new is accepted. Default 64 MiB.
+    pub min_free_bytes: u64,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            retention: Span(std::time::Duration::from_secs(24 * 3_600)),
+            dead_letter_retention: Span(std::time::Duration::from_secs(30 * 86_400)),
+            min_free_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// Bounds on everything else; what goes beyond them is refused and counted.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// The largest event, in bytes of JSON, up to 1 MiB. Default 256 KiB.
+    pub event_bytes_max: usize,
+    /// Deliveries that are not settled. Default 1,000,000.
+    pub pending_deliveries_max: usize,
+    /// Jobs kept in memory, in bytes. Default 1 GiB.
+    pub memory_bytes_max: usize,
+    /// Dead letters kept in memory; the oldest leave first. Default 1,000.
+    pub dead_letters_in_memory_max: usize,
+    /// Calls that wait for their commit. Default 4,096.
+    pub waiting_operations_max: usize,
+    /// Bytes that wait for their commit. Default 64 MiB.
+    pub waiting_bytes_max: usize,
+    /// How long a call waits for a place, in ms, before it is refused as
+    /// overloaded. Default 250.
+    pub admission_wait_ms: u64,
+    /// Subscriptions in this process. Default 100,000.
+    pub subscriptions_max: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            event_bytes_max: 256 * 1024,
+            pending_deliveries_max: 1_000_000,
+            memory_bytes_max: 1024 * 1024 * 1024,
+            dead_letters_in_memory_max: 1_000,
+            waiting_operations_max: 4_096,
+            waiting_bytes_max: 64 * 1024 * 1024,
+            admission_wait_ms: 250,
+            subscriptions_max: 100_000,
+        }
+    }
+}
+
+/// A secret as settings hold it: text that can be set but not printed.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub struct SecretText(Zeroizing<String>);
+
+impl SecretText {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The text, for the one place that uses it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for SecretText {
+    fn from(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+}
+
+impl From<String> for SecretText {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_empty() { "(none)" } else { "(set)" })
+    }
+}

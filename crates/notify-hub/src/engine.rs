@@ -1,0 +1,298 @@
+//! The shell that drives the pure core: two tasks and what they share.
+//!
+//! **Cast.** The *committer* is the only one that writes to the store: it
+//! gathers what callers want to append and what deliveries have come to, writes
+//! it as one batch, publishes it in commit order and answers the callers. The
+//! *dispatcher* runs attempts: it asks the scheduler what to send, sends it, and
+//! reports the end. They share the scheduler, each locking it only to call it.
+//!
+//! **Flow.** `append` → admission (bounded) → committer → store → live logs,
+//! scheduler → caller. Scheduler → dispatcher → transport → scheduler → committer.
+//!
+//! **Guarantees.** Both tasks belong to the [`Engine`]: they end at
+//! [`shutdown`](Engine::shutdown) or when it is dropped. Whatever waits is
+//! bounded by the admission.
+
+mod admission;
+mod committer;
+mod dispatcher;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use notify_core::schedule::Scheduler;
+use notify_core::store::{Append, DeadFilter, Registered, Registration};
+use notify_core::transport::DynTransport;
+use notify_core::{EndpointUrl, EventId, JobId, Store, Timestamp};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::clock::{Clock, Steady};
+use crate::config::Settings;
+use crate::error::NotifyError;
+use crate::live::{LiveJobs, Reader};
+use admission::{Admission, Admitted};
+use committer::Committer;
+use dispatcher::Dispatcher;
+
+/// What an engine is made of.
+pub(crate) struct Parts {
+    pub(crate) settings: Settings,
+    pub(crate) transport: Arc<dyn DynTransport>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) seed: u64,
+}
+
+/// The running parts of a notifier.
+pub(crate) struct Engine {
+    shared: Arc<Shared>,
+    /// Taken when the tasks start.
+    operations: Mutex<Option<mpsc::UnboundedReceiver<Operation>>>,
+    tasks: OnceLock<tokio::sync::Mutex<JoinSet<()>>>,
+}
+
+/// What the engine's tasks and callers share.
+struct Shared {
+    settings: Settings,
+    transport: Arc<dyn DynTransport>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    steady: OnceLock<Steady>,
+    scheduler: Mutex<Scheduler>,
+    live: Arc<LiveJobs>,
+    admission: Admission,
+    /// Bounded by the admission, each of whose permits travels with its operation.
+    operations: mpsc::UnboundedSender<Operation>,
+    /// There are settles to write.
+    commit: Notify,
+    /// Something has become due that the committer does not know of.
+    claim: AtomicBool,
+    /// There may be something to send.
+    dispatch: Notify,
+    phase: watch::Sender<Phase>,
+}
+
+/// An event that waits for its commit.
+struct Operation {
+    append: Append,
+    reply: oneshot::Sender<Result<EventId, NotifyError>>,
+    admitted: Admitted,
+}
+
+/// Where the engine stands; only moves forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Running,
+    /// No new calls and no new attempts; those in flight may finish.
+    Draining,
+    /// Attempts are abandoned; what is known is written.
+    Stopping,
+    /// The store does nothing more.
+    Failed,
+}
+
+impl Engine {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts {
+            settings,
+            transport,
+            store,
+            clock,
+            seed,
+        } = parts;
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let scheduler = Scheduler::new(settings.schedule, settings.retry_policy.clone(), seed);
+        let live = LiveJobs::new(settings.subscriptions_max, settings.progress_events_max);
+        let shared = Shared {
+            admission: Admission::new(&settings),
+            settings,
+            transport,
+            store,
+            clock,
+            steady: OnceLock::new(),
+            scheduler: Mutex::new(scheduler),
+            live: Arc::new(live),
+            operations: sender,
+            commit: Notify::new(),
+            claim: AtomicBool::new(false),
+            dispatch: Notify::new(),
+            phase: watch::Sender::new(Phase::Running),
+        };
+        Self {
+            shared: Arc::new(shared),
+            operations: Mutex::new(Some(receiver)),
+            tasks: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.shared.store
+    }
+
+    pub(crate) fn live(&self) -> &Arc<LiveJobs> {
+        &self.shared.live
+    }
+
+    pub(crate) fn wall_now(&self) -> Timestamp {
+        self.shared.clock.wall_now()
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        *self.shared.phase.borrow() == Phase::Running
+    }
+
+    pub(crate) fn vet(&self, url: &EndpointUrl) -> Result<(), NotifyError> {
+        Ok(self.shared.transport.vet(url)?)
+    }
+
+    /// Accepts an event: returns when it is in the store.
+    pub(crate) async fn append(&self, append: Append) -> Result<EventId, NotifyError> {
+        self.start()?;
+        let admitted = self.shared.admission.enter(append.draft.json.len()).await?;
+        let (reply, answer) = oneshot::channel();
+        let operation = Operation {
+            append,
+            reply,
+            admitted,
+        };
+        self.shared
+            .operations
+            .send(operation)
+            .map_err(|_| self.refusal())?;
+        // The committer answers everything that it takes; a reply that is gone
+        // was with it when it was aborted.
+        answer.await.unwrap_or(Err(NotifyError::OutcomeUnknown))
+    }
+
+    pub(crate) async fn register(
+        &self,
+        registration: Registration,
+    ) -> Result<Registered, NotifyError> {
+        self.start()?;
+        Ok(self
+            .shared
+            .store
+            .register(self.shared.now(), registration)
+            .await?)
+    }
+
+    /// Turns dead letters into pending deliveries, which are then attempted.
+    pub(crate) async fn redeliver(&self, filter: DeadFilter) -> Result<u64, NotifyError> {
+        self.start()?;
+        let count = self
+            .shared
+            .store
+            .redeliver(self.shared.now(), filter)
+            .await?;
+        self.shared.claim.store(true, Ordering::Release);
+        self.shared.commit.notify_one();
+        Ok(count)
+    }
+
+    /// Counts a reader in and sees to it that it finds the job's log.
+    pub(crate) async fn attach(&self, job: &JobId) -> Result<Reader, NotifyError> {
+        self.start()?;
+        let reader = self
+            .shared
+            .live
+            .attach(job)
+            .ok_or(NotifyError::overloaded())?;
+        if !reader.is_filled() {
+            let page = self.shared.store.read(job, 0, usize::MAX).await?;
+            reader.fill(page);
+        }
+        Ok(reader)
+    }
+
+    /// Waits until the store has failed.
+    pub(crate) async fn failed(&self) {
+        let mut phase = self.shared.phase.subscribe();
+        // Its sender lives as long as the engine.
+        let _ = phase.wait_for(|phase| *phase == Phase::Failed).await;
+    }
+
+    /// See [`JobNotifier::shutdown`](crate::JobNotifier::shutdown).
+    pub(crate) async fn shutdown(&self, deadline: Duration) {
+        self.shared.advance(Phase::Draining);
+        self.shared.live.close();
+        let Some(tasks) = self.tasks.get() else {
+            return;
+        };
+        let mut tasks = tasks.lock().await;
+        // The dispatcher ends when nothing is in flight, the committer only
+        // once it is told to stop.
+        let _ = tokio::time::timeout(deadline, tasks.join_next()).await;
+        self.shared.advance(Phase::Stopping);
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Starts the tasks, once; says why calls are not taken.
+    pub(crate) fn start(&self) -> Result<(), NotifyError> {
+        if !self.is_ready() {
+            return Err(self.refusal());
+        }
+        self.tasks.get_or_init(|| {
+            let mut tasks = JoinSet::new();
+            if let Some(operations) = lock(&self.operations).take() {
+                let shared = || Arc::clone(&self.shared);
+                tasks.spawn(Dispatcher::new(shared()).run());
+                tasks.spawn(Committer::new(shared(), operations).run());
+            }
+            tokio::sync::Mutex::new(tasks)
+        });
+        Ok(())
+    }
+
+    fn refusal(&self) -> NotifyError {
+        match *self.shared.phase.borrow() {
+            Phase::Failed => NotifyError::StoreFailed,
+            Phase::Running => NotifyError::NotReady("its runtime has ended"),
+            Phase::Draining | Phase::Stopping => NotifyError::NotReady("shutting down"),
+        }
+    }
+}
+
+impl Shared {
+    /// The time for scheduling: never goes back.
+    fn now(&self) -> Timestamp {
+        self.steady().now()
+    }
+
+    fn steady(&self) -> &Steady {
+        self.steady.get_or_init(|| Steady::start(&*self.clock))
+    }
+
+    fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
+        lock(&self.scheduler)
+    }
+
+    fn advance(&self, phase: Phase) {
+        self.phase.send_if_modified(|current| {
+            let later = phase > *current;
+            if later {
+                *current = phase;
+            }
+            later
+        });
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("phase", &*self.shared.phase.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A poisoned lock only means that another thread has panicked; the data behind
+/// these locks is whole after each call.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

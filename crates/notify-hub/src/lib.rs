@@ -1,0 +1,67 @@
+//! The job-notification engine: one event log per job, behind webhooks, streams
+//! and polling.
+//!
+//! [`JobNotifier`] is all that a service holds. It drives the pure rules of
+//! `notify-core`: it owns the tasks, reads the clock, draws the random numbers,
+//! and speaks to a transport and a store. It never talks HTTP itself and knows
+//! no SQL; those are ports.
+//!
+//! # Examples
+//!
+//! ```no_run
+//! use notify_hub::{JobEvent, JobNotifier, NotifierConfig};
+//! use serde_json::json;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let notifier = JobNotifier::new(NotifierConfig {
+//!     signing_secret: "operator-hmac-key".into(),
+//!     ..Default::default()
+//! });
+//! let token = notifier.register_job("job-123").await?; // for the customer's stream
+//! notifier.notify("job-123", JobEvent::processing(42), None).await?;
+//! notifier
+//!     .notify(
+//!         "job-123",
+//!         JobEvent::completed(json!({"video_url": "https://cdn.example.com/out.mp4"})),
+//!         Some("https://customer.example.com/hooks/results"),
+//!     )
+//!     .await?;
+//! # let _ = token; Ok(()) }
+//! ```
+//!
+//! # Features
+//!
+//! - `http` (default): delivery over HTTP, so that [`JobNotifier::new`] just
+//!   works. Without it a transport is given to [`JobNotifier::builder`].
+//! - `sqlite`: a durable store in a directory, for `JobNotifier::open` (with
+//!   `http`) and for [`Builder::store`].
+
+mod clock;
+mod config;
+mod engine;
+mod error;
+mod live;
+mod memory;
+mod notifier;
+mod random;
+mod subscription;
+mod token;
+
+pub use clock::{Clock, SystemClock};
+pub use config::{
+    ConfigInvalid, DeliveryConfig, EgressConfig, LimitsConfig, NotifierConfig, SecretText,
+    StoreConfig, StreamsConfig,
+};
+pub use error::NotifyError;
+pub use live::EndReason;
+pub use memory::{MemoryLimits, MemoryStore};
+pub use notifier::{Builder, CreatedJob, JobNotifier, JobSpec, WebhookSpec};
+pub use notify_core::store::{DeadFilter, JobView};
+pub use notify_core::{
+    Attempt, DeadLetter, DeadReason, EventId, EventRecord, JobEvent, JobId, JobStatus, Span,
+    Timestamp, Transport,
+};
+#[cfg(feature = "sqlite")]
+pub use notify_sqlite::{OpenError, SqliteOptions, SqliteStore};
+pub use subscription::{Closed, StartFrom, Subscription};
+pub use token::JobToken;

@@ -1,0 +1,451 @@
+//! The notifier: the one type that services hold.
+
+mod builder;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify_core::endpoint::EventFilter;
+use notify_core::event::{EventDraft, Fingerprint};
+use notify_core::store::{
+    Append, DeadFilter, JobView, List, RegisterWebhook, Registration, TokenHash,
+};
+use notify_core::{
+    DeadLetter, EndpointUrl, EventId, IdempotencyKey, JobEvent, JobId, JobStatus, Secret, Store,
+};
+
+use crate::config::{ConfigInvalid, NotifierConfig};
+use crate::engine::Engine;
+use crate::error::NotifyError;
+use crate::random;
+use crate::subscription::{StartFrom, Subscription};
+use crate::token::{self, JobToken};
+
+pub use builder::Builder;
+
+/// Tells customers how their jobs go: one event log per job, behind webhooks,
+/// streams and polling.
+///
+/// Not `Clone`; share it in an [`Arc`]. Its tasks start at the first call that
+/// needs them and end with [`shutdown`](Self::shutdown), or abruptly when it is
+/// dropped.
+#[derive(Debug)]
+pub struct JobNotifier {
+    engine: Result<Engine, ConfigInvalid>,
+}
+
+/// A job to register, for [`JobNotifier::create_job`].
+#[derive(Clone, Debug, Default)]
+pub struct JobSpec {
+    /// The job's id; one is made up if there is none.
+    pub job_id: Option<String>,
+    /// Whom the job tells.
+    pub webhook: Option<WebhookSpec>,
+}
+
+/// The endpoint that a job tells, for [`JobSpec`].
+#[derive(Clone, Debug, Default)]
+pub struct WebhookSpec {
+    /// Where it is.
+    pub url: String,
+    /// Its secret. Without one, a new endpoint uses the operator's secret, or
+    /// gets one of its own if there is none.
+    pub secret: Option<String>,
+    /// Which statuses it asks for; all without. Terminal ones always come.
+    pub events: Option<Vec<JobStatus>>,
+}
+
+/// A registered job.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CreatedJob {
+    /// The job's id.
+    pub job_id: JobId,
+    /// Its token; this is the only time it can be seen.
+    pub token: JobToken,
+    /// The secret that was made for its new endpoint; this is the only time it
+    /// can be seen.
+    pub webhook_secret: Option<Secret>,
+}
+
+impl JobNotifier {
+    /// A notifier that delivers over HTTP and keeps everything in memory.
+    ///
+    /// Can't fail: a wrong setting is [`NotifyError::ConfigInvalid`] from every
+    /// call. [`JobNotifier::builder`] says so at once.
+    #[cfg(feature = "http")]
+    pub fn new(config: NotifierConfig) -> Self {
+        Self {
+            engine: Builder::new(config).engine(),
+        }
+    }
+
+    /// A notifier that delivers over HTTP and keeps everything in the directory
+    /// `path`, so that a restart loses nothing that was accepted.
+    ///
+    /// Reads what is not delivered yet, so it may block for a second or two after
+    /// an outage of a busy receiver. Within a tokio runtime delivering goes on at
+    /// once; elsewhere from the first call, such as [`start`](Self::start).
+    ///
+    /// # Errors
+    /// [`OpenError`](crate::OpenError) if the directory can't be used. A wrong
+    /// setting is no error here but [`NotifyError::ConfigInvalid`] from every
+    /// call, as with [`JobNotifier::new`]; the directory is left alone then.
+    #[cfg(all(feature = "http", feature = "sqlite"))]
+    pub fn open(
+        path: impl AsRef<std::path::Path>,
+        config: NotifierConfig,
+    ) -> Result<Self, crate::OpenError> {
+        let notifier = Self {
+            engine: match Builder::new(config).data_dir(path)? {
+                Ok(builder) => builder.engine(),
+                Err(invalid) => Err(invalid),
+            },
+        };
+        if let (Ok(engine), Ok(_)) = (&notifier.engine, tokio::runtime::Handle::try_current()) {
+            let _ = engine.start();
+        }
+        Ok(notifier)
+    }
+
+    /// Starts delivering what waits in the store. Every other call does so too,
+    /// so this is for a notifier that may not get one for a while.
+    ///
+    /// # Errors
+    /// [`NotifyError`] if a setting is wrong or it was shut down.
+    pub async fn start(&self) -> Result<(), NotifyError> {
+        self.engine()?.start()
+    }
+
+    /// A notifier with another transport, store or clock.
+    pub fn builder(config: NotifierConfig) -> Builder {
+        Builder::new(config)
+    }
+
+    /// Accepts an event and, if `webhook` is given, tells that URL of it, in
+    /// addition to the endpoint that the job was registered with. An unknown job
+    /// is created.
+    ///
+    /// Returns when the event is in the store. What receivers do with it never
+    /// fails this call: failures are retried and end as dead letters.
+    ///
+    /// # Errors
+    /// [`NotifyError`] names the field and the rule; nothing was recorded then,
+    /// except perhaps after [`NotifyError::OutcomeUnknown`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the event was accepted, but never
+    /// half of it.
+    pub async fn notify(
+        &self,
+        job: &str,
+        event: JobEvent,
+        webhook: Option<&str>,
+    ) -> Result<EventId, NotifyError> {
+        self.accept(job, event, webhook, None).await
+    }
+
+    /// As [`notify`](Self::notify), but a repetition with the same key and content
+    /// returns the first call's event and emits nothing. A key is kept as long as
+    /// its job.
+    ///
+    /// # Errors
+    /// As [`notify`](Self::notify), and [`NotifyError::IdempotencyConflict`] if
+    /// the key came with other content before.
+    pub async fn notify_once(
+        &self,
+        job: &str,
+        event: JobEvent,
+        webhook: Option<&str>,
+        idempotency_key: &str,
+    ) -> Result<EventId, NotifyError> {
+        let key = IdempotencyKey::parse(idempotency_key)?;
+        self.accept(job, event, webhook, Some(key)).await
+    }
+
+    async fn accept(
+        &self,
+        job: &str,
+        event: JobEvent,
+        webhook: Option<&str>,
+        key: Option<IdempotencyKey>,
+    ) -> Result<EventId, NotifyError> {
+        let engine = self.engine()?;
+        let settings = engine.settings();
+        let job = JobId::parse(job)?;
+        let webhook = webhook.map(EndpointUrl::parse).transpose()?;
+        let idempotency = key.map(|key| (key, event.fingerprint(webhook.as_ref())));
+        let draft = event.draft(engine.wall_now().as_secs(), settings.event_limits)?;
+        if let Some(url) = &webhook {
+            self.refuse_unsigned(engine, url).await?;
+        }
+        engine
+            .append(self.append(engine, job, draft, idempotency, webhook)?)
+            .await
+    }
+
+    fn append(
+        &self,
+        engine: &Engine,
+        job: JobId,
+        draft: EventDraft,
+        idempotency: Option<(IdempotencyKey, Fingerprint)>,
+        webhook: Option<EndpointUrl>,
+    ) -> Result<Append, NotifyError> {
+        Ok(Append {
+            job,
+            draft,
+            idempotency,
+            webhook,
+            progress_min_interval: engine.settings().progress_min_interval,
+            fresh: random::fresh_ids()?,
+        })
+    }
+
+    /// A webhook is never sent unsigned: without a global secret, the endpoint
+    /// must be known with one of its own.
+    async fn refuse_unsigned(&self, engine: &Engine, url: &EndpointUrl) -> Result<(), NotifyError> {
+        if engine.settings().keyring.is_some() {
+            return Ok(());
+        }
+        let endpoint = engine.store().endpoint_at(url).await?;
+        match endpoint.and_then(|endpoint| endpoint.keyring) {
+            Some(_) => Ok(()),
+            None => Err(NotifyError::SigningSecretMissing),
+        }
+    }
+
+    /// Gives a job a token with which its customer may read it. Again: a new
+    /// token; the old one stops and its streams end.
+    ///
+    /// # Errors
+    /// [`NotifyError`] if the id is none or the store fails.
+    pub async fn register_job(&self, job: &str) -> Result<JobToken, NotifyError> {
+        let engine = self.engine()?;
+        let job = JobId::parse(job)?;
+        let token = JobToken::from_random(&*random::secret_bytes()?);
+        engine
+            .register(registration(job.clone(), token.hash(), true, None)?)
+            .await?;
+        engine.live().token_replaced(&job);
+        Ok(token)
+    }
+
+    /// Registers a job: a token and, if asked, an endpoint that is told of every
+    /// event.
+    ///
+    /// # Errors
+    /// [`NotifyError::JobExists`] for a job that is registered; and refusals of
+    /// the id, the URL, its address or its secret.
+    pub async fn create_job(&self, spec: JobSpec) -> Result<CreatedJob, NotifyError> {
+        let engine = self.engine()?;
+        let job_id = match &spec.job_id {
+            Some(text) => JobId::parse(text)?,
+            None => JobId::from_random(random::number()?),
+        };
+        let webhook = spec
+            .webhook
+            .map(|webhook| register_webhook(engine, webhook))
+            .transpose()?;
+        let made = webhook
+            .as_ref()
+            .and_then(|webhook| webhook.secret_if_new.clone());
+        let token = JobToken::from_random(&*random::secret_bytes()?);
+        let registration = registration(job_id.clone(), token.hash(), false, webhook)?;
+        let registered = engine.register(registration).await?;
+        let webhook_secret = made.filter(|_| registered.used_new_secret);
+        Ok(CreatedJob {
+            job_id,
+            token,
+            webhook_secret,
+        })
+    }
+
+    /// Whether `token` is the job's. Looked up by its hash and compared in
+    /// constant time; anything that goes wrong is `false`.
+    pub async fn validate_job_token(&self, job: &str, token: &str) -> bool {
+        self.is_token(job, token).await.unwrap_or(false)
+    }
+
+    async fn is_token(&self, job: &str, token: &str) -> Result<bool, NotifyError> {
+        let Ok(job) = JobId::parse(job) else {
+            return Ok(false);
+        };
+        let hash = self.engine()?.store().token(&job).await?;
+        Ok(hash.is_some_and(|hash| token::matches(token, &hash)))
+    }
+
+    /// Follows a job: what was, then what comes. A job that is not known yet may
+    /// be followed too.
+    ///
+    /// # Errors
+    /// [`NotifyError`] if the id is none, there are too many subscriptions, or
+    /// the store fails.
+    pub async fn subscribe(&self, job: &str) -> Result<Subscription, NotifyError> {
+        self.subscribe_from(job, StartFrom::Beginning).await
+    }
+
+    /// Follows a job from a chosen position.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe). A bad cursor is no error but
+    /// [`Subscription::gap`].
+    pub async fn subscribe_from(
+        &self,
+        job: &str,
+        from: StartFrom,
+    ) -> Result<Subscription, NotifyError> {
+        let engine = self.engine()?;
+        let reader = engine.attach(&JobId::parse(job)?).await?;
+        Ok(Subscription::new(reader, from, None))
+    }
+
+    /// Follows a job on behalf of whoever shows its token; ends when the token is
+    /// replaced. `None` if the token is not the job's, or there is no such job.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub async fn subscribe_authorized(
+        &self,
+        job: &str,
+        token: &str,
+        from: StartFrom,
+    ) -> Result<Option<Subscription>, NotifyError> {
+        let engine = self.engine()?;
+        if !self.is_token(job, token).await? {
+            return Ok(None);
+        }
+        let reader = engine.attach(&JobId::parse(job)?).await?;
+        // Looked at again now that a replacement would be noticed.
+        let generation = reader.token_generation();
+        if !self.is_token(job, token).await? {
+            return Ok(None);
+        }
+        Ok(Some(Subscription::new(reader, from, Some(generation))))
+    }
+
+    /// One job as it stands, or `None` if it is not known.
+    ///
+    /// # Errors
+    /// [`NotifyError`] if the id is none or the store fails.
+    pub async fn job(&self, job: &str) -> Result<Option<JobView>, NotifyError> {
+        Ok(self.engine()?.store().job(&JobId::parse(job)?).await?)
+    }
+
+    /// The newest 1,000 dead letters, oldest first.
+    ///
+    /// # Errors
+    /// [`NotifyError`] if the store fails.
+    pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, NotifyError> {
+        let list = List {
+            limit: 1_000,
+            cursor: None,
+        };
+        let listed = self
+            .engine()?
+            .store()
+            .dead_letters(DeadFilter::default(), list)
+            .await?;
+        let mut letters = listed.items;
+        letters.reverse();
+        Ok(letters)
+    }
+
+    /// Forgets every dead letter.
+    ///
+    /// # Errors
+    /// [`NotifyError`] if the store fails.
+    pub async fn clear_dead_letters(&self) -> Result<(), NotifyError> {
+        self.engine()?
+            .store()
+            .drop_dead_letters(DeadFilter::default())
+            .await?;
+        Ok(())
+    }
+
+    /// Delivers dead letters after all: each that `filter` means becomes a
+    /// pending delivery of the next generation, in a lane of its own, and leaves
+    /// the list. It returns there if it fails again. Says how many.
+    ///
+    /// # Errors
+    /// [`NotifyError`] if the store fails.
+    pub async fn redeliver(&self, filter: DeadFilter) -> Result<u64, NotifyError> {
+        self.engine()?.redeliver(filter).await
+    }
+
+    /// How many unfinished jobs have a subscription.
+    pub async fn active_channels(&self) -> usize {
+        self.engine().map_or(0, |engine| engine.live().unfinished())
+    }
+
+    /// Whether calls are taken: not after a wrong setting, during shutdown, or
+    /// after the store has failed.
+    pub fn is_ready(&self) -> bool {
+        self.engine.as_ref().is_ok_and(Engine::is_ready)
+    }
+
+    /// Waits until the store has failed: nothing is accepted or delivered any
+    /// more, and only a new notifier on a mended disk helps.
+    pub async fn failed(&self) {
+        match &self.engine {
+            Ok(engine) => engine.failed().await,
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// The store, for reading what has no method here.
+    ///
+    /// # Errors
+    /// [`NotifyError::ConfigInvalid`] if there is none.
+    pub fn store(&self) -> Result<&Arc<dyn Store>, NotifyError> {
+        Ok(self.engine()?.store())
+    }
+
+    /// Takes no more calls, ends subscriptions, lets attempts in flight finish
+    /// and be written, for at most `deadline`. What is pending stays in the
+    /// store.
+    pub async fn shutdown(&self, deadline: Duration) {
+        if let Ok(engine) = &self.engine {
+            engine.shutdown(deadline).await;
+        }
+    }
+
+    fn engine(&self) -> Result<&Engine, NotifyError> {
+        self.engine
+            .as_ref()
+            .map_err(|invalid| invalid.clone().into())
+    }
+}
+
+fn registration(
+    job: JobId,
+    token: TokenHash,
+    replace_token: bool,
+    webhook: Option<RegisterWebhook>,
+) -> Result<Registration, NotifyError> {
+    Ok(Registration {
+        job,
+        token,
+        replace_token,
+        webhook,
+        fresh: random::fresh_ids()?,
+    })
+}
+
+fn register_webhook(engine: &Engine, spec: WebhookSpec) -> Result<RegisterWebhook, NotifyError> {
+    let url = EndpointUrl::parse(&spec.url)?;
+    engine.vet(&url)?;
+    let secret = spec.secret.as_deref().map(Secret::parse).transpose()?;
+    let has_global = engine.settings().keyring.is_some();
+    let secret_if_new = match &secret {
+        None if !has_global => Some(Secret::from_random(*random::secret_bytes()?)),
+        _ => None,
+    };
+    let filter = spec.events.map_or(EventFilter::ALL, EventFilter::only);
+    Ok(RegisterWebhook {
+        url,
+        filter,
+        secret,
+        secret_if_new,
+    })
+}
