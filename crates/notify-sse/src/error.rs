@@ -1,0 +1,142 @@
+//! Why a request gets no stream.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, Response, StatusCode};
+use axum::response::IntoResponse;
+use notify_hub::NotifyError;
+
+/// A request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It shows no credentials.
+    CredentialsMissing,
+    /// What it shows opens no such stream. Which of token, job and job id is at
+    /// fault is not said, so that nobody can find out which jobs exist.
+    Forbidden,
+    /// There are too many streams.
+    Overloaded {
+        /// When it may be worth another try.
+        retry_after: Duration,
+    },
+    /// The hub takes no calls now.
+    Unavailable {
+        /// The reason, by its name on the wire.
+        code: &'static str,
+    },
+}
+
+impl From<NotifyError> for Refusal {
+    fn from(error: NotifyError) -> Self {
+        match error {
+            NotifyError::JobId(_) => Self::Forbidden,
+            NotifyError::Overloaded { retry_after } => Self::Overloaded { retry_after },
+            NotifyError::StoreFull | NotifyError::StoreFailed | NotifyError::OutcomeUnknown => {
+                Self::Unavailable { code: error.code() }
+            }
+            // A wrong setting is the operator's business, not the reader's.
+            _ => Self::NOT_READY,
+        }
+    }
+}
+
+impl Refusal {
+    /// The hub has not begun, or is shutting down.
+    pub(crate) const NOT_READY: Self = Self::Unavailable { code: "not_ready" };
+
+    fn status(self) -> StatusCode {
+        match self {
+            Self::CredentialsMissing => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Overloaded { .. } | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn code(self) -> &'static str {
+        match self {
+            Self::CredentialsMissing => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Overloaded { .. } => "overloaded",
+            Self::Unavailable { code } => code,
+        }
+    }
+
+    fn message(self) -> &'static str {
+        match self {
+            Self::CredentialsMissing => "send Authorization: Bearer and the job's token",
+            Self::Forbidden => "this token opens no such stream",
+            Self::Overloaded { .. } => "there are too many streams; try again later",
+            Self::Unavailable { .. } => "the service is not available; try again later",
+        }
+    }
+
+    /// The header that belongs to this refusal alone.
+    fn advice(self) -> Option<(axum::http::HeaderName, HeaderValue)> {
+        match self {
+            Self::CredentialsMissing => {
+                Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
+            }
+            Self::Overloaded { retry_after } => {
+                let whole_secs = retry_after.as_millis().div_ceil(1_000).max(1);
+                let whole_secs = u64::try_from(whole_secs).unwrap_or(u64::MAX);
+                Some((RETRY_AFTER, HeaderValue::from(whole_secs)))
+            }
+            Self::Forbidden | Self::Unavailable { .. } => None,
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response<Body> {
+        let error = serde_json::json!({
+            "error": { "code": self.code(), "message": self.message(), "detail": {} }
+        });
+        let mut response = Response::new(error.to_string().into());
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.extend(self.advice());
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use notify_core::JobId;
+
+    use super::*;
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds_and_is_never_zero() {
+        for (millis, expected) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2")] {
+            let retry_after = Duration::from_millis(millis);
+            let response = Refusal::Overloaded { retry_after }.into_response();
+            assert_eq!(response.status(), 503);
+            assert_eq!(response.headers()["retry-after"], expected);
+        }
+    }
+
+    #[test]
+    fn a_malformed_job_id_is_like_any_wrong_token() {
+        let malformed = JobId::parse("..").unwrap_err();
+        let refusal = Refusal::from(NotifyError::from(malformed));
+        assert_eq!(refusal, Refusal::Forbidden);
+    }
+
+    #[test]
+    fn a_failed_store_is_named_and_anything_else_is_not_ready() {
+        let failed = Refusal::from(NotifyError::StoreFailed);
+        assert_eq!(failed.code(), "store_failed");
+        assert_eq!(
+            Refusal::from(NotifyError::NotReady("x")),
+            Refusal::NOT_READY
+        );
+        assert_eq!(
+            Refusal::from(NotifyError::SigningSecretMissing),
+            Refusal::NOT_READY
+        );
+    }
+}
