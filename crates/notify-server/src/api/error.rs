@@ -1,0 +1,256 @@
+//! Why a call is refused, as its caller reads it.
+
+use std::time::Duration;
+
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use notify_core::EventId;
+use notify_core::event::EventInvalid;
+use notify_hub::NotifyError;
+use serde::Serialize;
+
+/// A refused call.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum ApiError {
+    /// The notifier refuses it.
+    Notify(NotifyError),
+    /// As [`ApiError::Notify`], at a field that has another name in this call.
+    NotifyAt(NotifyError, &'static str),
+    /// There are no credentials.
+    Unauthorized,
+    /// The credentials do not open this.
+    Forbidden,
+    /// There is no such thing.
+    NotFound(&'static str),
+    /// The path is known, the method is not.
+    MethodNotAllowed,
+    /// The body came too slowly.
+    Timeout,
+    /// The body did not come whole.
+    BodyIncomplete,
+    /// The body is larger than this many bytes.
+    TooLarge(usize),
+    /// The body is not said to be JSON.
+    NotJson,
+    /// The body is no JSON.
+    Malformed,
+    /// A field of the body or the query breaks its rule.
+    Field {
+        /// The field, with dots.
+        field: String,
+        /// What it must be.
+        rule: &'static str,
+    },
+}
+
+impl ApiError {
+    pub(super) const NO_ROUTE: Self = Self::NotFound("there is nothing at this path");
+    pub(super) const NO_METHOD: Self = Self::MethodNotAllowed;
+    pub(super) const NO_JOB: Self = Self::NotFound("there is no such job");
+
+    pub(super) fn field(field: &str, rule: &'static str) -> Self {
+        // A name from outside may be of any length.
+        Self::Field {
+            field: field.chars().take(64).collect(),
+            rule,
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Notify(error) | Self::NotifyAt(error, _) => status_of(error),
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BodyIncomplete | Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::Field { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Notify(error) | Self::NotifyAt(error, _) => error.code(),
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound(_) => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Timeout => "request_timeout",
+            Self::BodyIncomplete => "body_incomplete",
+            Self::TooLarge(_) => "payload_too_large",
+            Self::NotJson => "unsupported_media_type",
+            Self::Malformed => "malformed_json",
+            Self::Field { .. } => "request_invalid",
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Notify(error) | Self::NotifyAt(error, _) => error.to_string(),
+            Self::Unauthorized => "send the header Authorization: Bearer".to_owned(),
+            Self::Forbidden => "these credentials do not open this".to_owned(),
+            Self::NotFound(what) => (*what).to_owned(),
+            Self::MethodNotAllowed => "this path takes other methods".to_owned(),
+            Self::Timeout => "the body came too slowly".to_owned(),
+            Self::BodyIncomplete => "the body ended before all of it was there".to_owned(),
+            Self::TooLarge(bytes_max) => format!("the body is larger than {bytes_max} bytes"),
+            Self::NotJson => "send the header Content-Type: application/json".to_owned(),
+            Self::Malformed => "the body is not JSON".to_owned(),
+            Self::Field { field, rule } => format!("{field:?}: {rule}"),
+        }
+    }
+
+    fn detail(&self) -> Detail<'_> {
+        let field = match self {
+            Self::Field { field, .. } => Some(field.as_str()),
+            Self::NotifyAt(_, field) => Some(*field),
+            Self::Notify(error) => error.field(),
+            _ => None,
+        };
+        let terminal = match self {
+            Self::Notify(NotifyError::JobFinished { terminal }) => Some(*terminal),
+            _ => None,
+        };
+        Detail { field, terminal }
+    }
+}
+
+/// The statuses of the contract. What is refused for what it says is 422, unless
+/// it is about the state of things.
+fn status_of(error: &NotifyError) -> StatusCode {
+    match error {
+        NotifyError::Event(EventInvalid::Malformed) => StatusCode::BAD_REQUEST,
+        NotifyError::Event(EventInvalid::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+        NotifyError::JobFinished { .. }
+        | NotifyError::JobExists
+        | NotifyError::IdempotencyConflict
+        | NotifyError::EndpointSecretConflict => StatusCode::CONFLICT,
+        NotifyError::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
+        NotifyError::ConfigInvalid(_)
+        | NotifyError::NotReady(_)
+        | NotifyError::StoreFull
+        | NotifyError::StoreFailed
+        | NotifyError::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}
+
+impl From<NotifyError> for ApiError {
+    fn from(error: NotifyError) -> Self {
+        Self::Notify(error)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        if status.is_server_error() {
+            tracing::warn!(code = self.code(), "a call could not be served");
+        }
+        let answer = Answer {
+            error: Body {
+                code: self.code(),
+                message: self.message(),
+                detail: self.detail(),
+            },
+        };
+        let mut response = super::json(status, &answer);
+        let headers = response.headers_mut();
+        match &self {
+            Self::Unauthorized => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::Notify(NotifyError::Overloaded { retry_after }) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(whole_secs(*retry_after)));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// Rounded up, and never "at once".
+fn whole_secs(wait: Duration) -> u64 {
+    let rounded_up = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    rounded_up.max(1)
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    error: Body<'a>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    code: &'static str,
+    message: String,
+    detail: Detail<'a>,
+}
+
+#[derive(Serialize)]
+struct Detail<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+    /// The event that ended the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    terminal: Option<EventId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use notify_core::Epoch;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(error: NotifyError, status: u16, code: &str) {
+        let error = ApiError::from(error);
+        assert_eq!((error.status().as_u16(), error.code()), (status, code));
+    }
+
+    #[test]
+    fn every_refusal_of_the_notifier_has_the_contracts_status() {
+        let terminal = EventId::new(Epoch::from_random(1), 3);
+        let retry_after = Duration::from_secs(1);
+        check(EventInvalid::Malformed.into(), 400, "malformed_json");
+        check(EventInvalid::NotAnObject.into(), 422, "event_invalid");
+        let too_large = EventInvalid::TooLarge { bytes_max: 1 };
+        check(too_large.into(), 413, "payload_too_large");
+        check(NotifyError::JobFinished { terminal }, 409, "job_finished");
+        check(NotifyError::JobExists, 409, "job_exists");
+        check(
+            NotifyError::IdempotencyConflict,
+            409,
+            "idempotency_conflict",
+        );
+        check(
+            NotifyError::EndpointSecretConflict,
+            409,
+            "endpoint_secret_conflict",
+        );
+        check(NotifyError::TooManyEvents, 422, "too_many_events");
+        check(
+            NotifyError::SigningSecretMissing,
+            422,
+            "signing_secret_missing",
+        );
+        check(NotifyError::Overloaded { retry_after }, 429, "overloaded");
+        check(NotifyError::NotReady("x"), 503, "not_ready");
+        check(NotifyError::StoreFull, 503, "store_full");
+        check(NotifyError::StoreFailed, 503, "store_failed");
+        check(NotifyError::OutcomeUnknown, 503, "outcome_unknown");
+    }
+
+    #[test]
+    fn an_overloaded_server_says_when_to_come_back() {
+        for (millis, expected) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2")] {
+            let retry_after = Duration::from_millis(millis);
+            let response = ApiError::from(NotifyError::Overloaded { retry_after }).into_response();
+            assert_eq!(response.headers()[RETRY_AFTER], expected);
+        }
+    }
+}

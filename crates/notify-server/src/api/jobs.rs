@@ -1,0 +1,288 @@
+//! Jobs and their events.
+
+use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use notify_core::endpoint::EventFilter;
+use notify_core::id::{IdempotencyKeyInvalid, JobIdInvalid};
+use notify_core::{EventId, EventRecord, JobId, JobStatus, Timestamp};
+use notify_hub::{JobEvent, JobView, NotifyError};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::auth::{Caller, Operator};
+use super::error::ApiError;
+use super::{Api, body, json, not_ready, spec};
+
+/// `POST /v1/jobs`: registers a job.
+pub(super) async fn create(
+    State(api): State<Api>,
+    _: Operator,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let body = body::read_json(&headers, body, spec::BYTES_MAX).await?;
+    let created = api.notifier.create_job(spec::read(&body)?).await?;
+    let answer = Registered {
+        events_url: events_url(&api, &created.job_id),
+        job_id: created.job_id,
+        token: &created.token,
+        webhook_secret: created.webhook_secret.as_ref().map(|it| it.expose()),
+    };
+    Ok(json(StatusCode::CREATED, &answer))
+}
+
+/// `POST /v1/jobs/{job_id}/token`: a new token; the old one stops.
+pub(super) async fn renew_token(
+    State(api): State<Api>,
+    _: Operator,
+    JobPath(job_id): JobPath,
+) -> Result<Response, ApiError> {
+    if api.notifier.job(job_id.as_str()).await?.is_none() {
+        return Err(ApiError::NO_JOB);
+    }
+    let token = api.notifier.register_job(job_id.as_str()).await?;
+    let answer = Registered {
+        events_url: events_url(&api, &job_id),
+        job_id,
+        token: &token,
+        webhook_secret: None,
+    };
+    Ok(json(StatusCode::CREATED, &answer))
+}
+
+/// `GET /v1/jobs/{job_id}`: the job as it stands.
+pub(super) async fn show(
+    State(api): State<Api>,
+    caller: Caller,
+    job_id: Result<JobPath, ApiError>,
+) -> Result<Response, ApiError> {
+    let (job_id, for_operator) = match (caller, job_id) {
+        (Caller::Operator, job_id) => (job_id?.0, true),
+        // Asked first, since a notifier that takes no calls knows no token
+        // either, and a customer who is told that it is wrong gives up.
+        (Caller::Shows(_), _) if !api.notifier.is_ready() => return Err(not_ready()),
+        (Caller::Shows(token), Ok(JobPath(job_id)))
+            if api
+                .notifier
+                .validate_job_token(job_id.as_str(), &token)
+                .await =>
+        {
+            (job_id, false)
+        }
+        // Whether it is the token or the job that is wrong is not said, so that
+        // nobody can find out which jobs exist.
+        (Caller::Shows(_), _) => return Err(ApiError::Forbidden),
+    };
+    let view = api.notifier.job(job_id.as_str()).await?;
+    let mut view = view.ok_or(ApiError::NO_JOB)?;
+    if !for_operator {
+        view.webhook = None;
+    }
+    Ok(answer_with(&view))
+}
+
+/// `POST /v1/jobs/{job_id}/events`: accepts an event.
+pub(super) async fn accept_event(
+    State(api): State<Api>,
+    _: Operator,
+    JobPath(job_id): JobPath,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let Query(query) = query.map_err(|_| ApiError::field("query", "must be name=value pairs"))?;
+    let webhook_url = webhook_url(query)?;
+    let limits = api.event_limits;
+    let body = body::read_json(&headers, body, limits.event_bytes_max).await?;
+    let event = JobEvent::from_json(&body, limits).map_err(NotifyError::from)?;
+    let (job, webhook) = (job_id.as_str(), webhook_url.as_deref());
+    let accepted = match idempotency_key(&headers)? {
+        None => api.notifier.notify(job, event, webhook).await,
+        Some(key) => api.notifier.notify_once(job, event, webhook, key).await,
+    };
+    let id = accepted.map_err(name_as_in_query)?;
+    let answer = Accepted {
+        id,
+        sequence: id.sequence(),
+    };
+    Ok(json(StatusCode::ACCEPTED, &answer))
+}
+
+/// The job in the path, percent-decoded.
+pub(super) struct JobPath(JobId);
+
+impl<S: Send + Sync> FromRequestParts<S> for JobPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path: Result<Path<String>, PathRejection> =
+            Path::from_request_parts(parts, state).await;
+        // What decodes to no UTF-8 is outside a job id's alphabet too.
+        let Path(text) = path.map_err(|_| NotifyError::JobId(JobIdInvalid::Alphabet))?;
+        let job_id = JobId::parse(&text).map_err(NotifyError::JobId)?;
+        Ok(Self(job_id))
+    }
+}
+
+/// `?webhook_url=`, and nothing else: a misspelt name would lose a webhook.
+fn webhook_url(query: Vec<(String, String)>) -> Result<Option<String>, ApiError> {
+    let mut url = None;
+    for (name, value) in query {
+        if name != WEBHOOK_URL {
+            return Err(ApiError::field(&name, "there is no such parameter"));
+        }
+        if url.replace(value).is_some() {
+            return Err(ApiError::field(WEBHOOK_URL, "must be there only once"));
+        }
+    }
+    Ok(url)
+}
+
+const WEBHOOK_URL: &str = "webhook_url";
+
+/// What is wrong with this call's webhook is wrong with its query.
+fn name_as_in_query(error: NotifyError) -> ApiError {
+    match error {
+        NotifyError::WebhookUrl(_)
+        | NotifyError::AddressRefused(_)
+        | NotifyError::SigningSecretMissing => ApiError::NotifyAt(error, WEBHOOK_URL),
+        error => error.into(),
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut all = headers.get_all("idempotency-key").iter();
+    match (all.next(), all.next()) {
+        (None, _) => Ok(None),
+        (Some(key), None) if key.to_str().is_ok() => Ok(key.to_str().ok()),
+        _ => Err(NotifyError::IdempotencyKey(IdempotencyKeyInvalid).into()),
+    }
+}
+
+fn events_url(api: &Api, job_id: &JobId) -> String {
+    // A job id's alphabet needs no escaping in a path.
+    format!("{}/v1/jobs/{job_id}/events", api.base_url)
+}
+
+#[derive(Serialize)]
+struct Registered<'a> {
+    job_id: JobId,
+    token: &'a str,
+    events_url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook_secret: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Accepted {
+    id: EventId,
+    sequence: u64,
+}
+
+/// A job as it stands. The event is shown by the bytes that were made when it
+/// was accepted, as through every other door.
+fn answer_with(view: &JobView) -> Response {
+    let last_json = view.last.as_ref().map(EventRecord::json);
+    let read = |json| serde_json::from_slice(json).ok();
+    let event: Option<&RawValue> = last_json.as_deref().and_then(read);
+    let last = last_json
+        .as_deref()
+        .and_then(|json| serde_json::from_slice::<LastProgress>(json).ok());
+    let answer = Job {
+        job_id: &view.id,
+        status: view.head.status.unwrap_or_default(),
+        progress: last.and_then(|last| last.progress),
+        sequence: view.head.sequence,
+        last_event: view
+            .head
+            .last_id()
+            .zip(event)
+            .map(|(id, event)| LastEvent { id, event }),
+        created_at: rfc3339(view.created_at),
+        updated_at: rfc3339(view.updated_at),
+        webhook: view.webhook.as_ref().map(|(url, filter)| Webhook {
+            url: url.as_str(),
+            events: asked_for(*filter),
+        }),
+    };
+    json(StatusCode::OK, &answer)
+}
+
+#[derive(Serialize)]
+struct Job<'a> {
+    job_id: &'a JobId,
+    status: JobStatus,
+    progress: Option<u8>,
+    sequence: u64,
+    last_event: Option<LastEvent<'a>>,
+    created_at: String,
+    updated_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook: Option<Webhook<'a>>,
+}
+
+#[derive(Serialize)]
+struct LastEvent<'a> {
+    id: EventId,
+    event: &'a RawValue,
+}
+
+/// As much of an event as its job's answer repeats; a large `result` is passed
+/// over.
+#[derive(Deserialize)]
+struct LastProgress {
+    progress: Option<u8>,
+}
+
+#[derive(Serialize)]
+struct Webhook<'a> {
+    url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<Vec<JobStatus>>,
+}
+
+/// The statuses that a filter lets pass; `None` if it lets all pass.
+fn asked_for(filter: EventFilter) -> Option<Vec<JobStatus>> {
+    let wanted = JobStatus::ALL.into_iter().filter(|&it| filter.wants(it));
+    (filter != EventFilter::ALL).then(|| wanted.collect())
+}
+
+/// RFC 3339 in UTC with milliseconds, such as `2026-01-31T12:00:00.000Z`.
+fn rfc3339(at: Timestamp) -> String {
+    // `humantime` refuses years beyond 9999, and adding to the epoch could go
+    // beyond what the system's clock can say.
+    const YEAR_9999: u64 = 253_402_300_799_999;
+    let millis = at.as_millis().min(YEAR_9999);
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(millis);
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_in_utc_with_milliseconds() {
+        let at = |millis| rfc3339(Timestamp::from_millis(millis));
+        assert_eq!(at(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(at(1_712_534_400_042), "2024-04-08T00:00:00.042Z");
+        assert_eq!(at(u64::MAX), "9999-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn a_filter_is_shown_by_what_passes() {
+        assert_eq!(asked_for(EventFilter::ALL), None);
+        let shown = asked_for(EventFilter::only([JobStatus::Queued])).unwrap();
+        let expected = [
+            JobStatus::Queued,
+            JobStatus::Completed,
+            JobStatus::Failed,
+            JobStatus::Cancelled,
+        ];
+        assert_eq!(shown, expected);
+    }
+}

@@ -1,0 +1,32 @@
+//! The program `notify`: job notification as a service, and the tools to try it
+//! out on one machine.
+//!
+//! Everything that is a rule of the domain lives in the crates below; this one
+//! reads settings, listens, and puts the rooms together: the operator API of
+//! this crate and the streams of `notify-sse` over one `JobNotifier`.
+//!
+//! [`run`] is the whole program; `main.rs` hands it the arguments and the
+//! environment, and nothing deeper inside looks at either.
+//!
+//! The modules, in reading order:
+//!
+//! - `cli`: the commands and their flags;
+//! - `settings`: flags over environment over file over defaults;
+//! - `serve`: the server, from its settings to its shutdown;
+//! - `api`: the operator API;
+//! - `listen`, `receiver`: a receiver that verifies what it gets;
+//! - `demo`, `client`: the whole story on one machine;
+//! - `print`, `logs`: what people and machines read of it.
+
+mod api;
+mod cli;
+mod client;
+mod demo;
+mod listen;
+mod logs;
+mod print;
+mod receiver;
+mod serve;
+mod settings;
+
+pub use cli::run;
