@@ -1,0 +1,70 @@
+//! `notify-http` against real sockets.
+
+#![expect(clippy::unwrap_used, reason = "what can't be set up has failed")]
+
+mod answers;
+mod delivery;
+mod environment;
+mod faults;
+mod tls;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use notify_core::{EndpointUrl, Transport, TransportError, WebhookRequest, WebhookResponse};
+use notify_http::{HttpConfig, HttpTransport};
+
+/// In the query of every URL here, so that a leak of it is seen.
+const CANARY: &str = "canary";
+
+/// Far longer than anything here takes.
+const LONG: Duration = Duration::from_secs(30);
+
+/// A deadline that is meant to pass.
+const SHORT: Duration = Duration::from_millis(200);
+
+fn transport() -> HttpTransport {
+    HttpTransport::new(HttpConfig::default()).unwrap()
+}
+
+fn request(url: &str, timeout: Duration) -> WebhookRequest {
+    WebhookRequest {
+        url: EndpointUrl::parse(&format!("{url}?token={CANARY}")).unwrap(),
+        headers: vec![("content-type", "application/json".to_owned())],
+        body: "{}".into(),
+        timeout,
+    }
+}
+
+fn request_to(address: SocketAddr, timeout: Duration) -> WebhookRequest {
+    request(&format!("http://{address}/hook"), timeout)
+}
+
+/// Sends one request and sees to it that its deadline holds.
+async fn send(
+    transport: &HttpTransport,
+    request: WebhookRequest,
+) -> Result<WebhookResponse, TransportError> {
+    within(request.timeout + LONG, transport.send(request)).await
+}
+
+/// Sends one request with plenty of time.
+async fn send_to(address: SocketAddr) -> Result<WebhookResponse, TransportError> {
+    send(&transport(), request_to(address, LONG)).await
+}
+
+/// What this comes to; what hangs fails.
+async fn within<F: Future>(limit: Duration, future: F) -> F::Output {
+    tokio::time::timeout(limit, future).await.unwrap()
+}
+
+/// That it failed so, and that the error keeps to itself where it was going.
+#[track_caller]
+fn check_failed(outcome: Result<WebhookResponse, TransportError>, expected: TransportError) {
+    let error = outcome.unwrap_err();
+    let text = format!("{error} {error:?}");
+    for secret in [CANARY, "127.0.0.1", "localhost", "/hook"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    assert_eq!(error, expected);
+}

@@ -1,0 +1,13 @@
+//! What the tests of several crates share: receivers to send to, and so on.
+
+pub mod clock;
+pub mod crash;
+pub mod flaky_store;
+pub mod http_client;
+pub mod program;
+pub mod raw_server;
+pub mod receiver;
+pub mod sim;
+pub mod sse_client;
+pub mod store_suite;
+pub mod tls;

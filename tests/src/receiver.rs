@@ -1,0 +1,143 @@
+//! A customer's receiver: a real HTTP server on loopback that keeps what comes
+//! and answers as it is told to.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// One request as it came.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// What it was answered with.
+    pub status: u16,
+}
+
+impl Delivered {
+    /// The value of a header that is there once, as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (Some(value), None) => value.to_str().ok(),
+            _ => None,
+        }
+    }
+}
+
+/// Decides the status of an answer, given how many requests came before.
+type Answer = dyn Fn(usize, &Delivered) -> u16 + Send + Sync;
+
+/// The receiver; it stops when dropped.
+pub struct Receiver {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    delivered: Mutex<Vec<Delivered>>,
+    count: watch::Sender<usize>,
+    answer: Box<Answer>,
+}
+
+impl Receiver {
+    /// Answers 204 to everything.
+    ///
+    /// # Errors
+    /// If no port can be had on loopback.
+    pub async fn start() -> io::Result<Self> {
+        Self::answering(|_, _| 204).await
+    }
+
+    /// Answers with the status that `answer` says.
+    ///
+    /// # Errors
+    /// If no port can be had on loopback.
+    pub async fn answering(
+        answer: impl Fn(usize, &Delivered) -> u16 + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            delivered: Mutex::default(),
+            count: watch::Sender::new(0),
+            answer: Box::new(answer),
+        });
+        let routes = Router::new()
+            .route("/{*path}", post(receive))
+            .with_state(Arc::clone(&shared));
+        let task = tokio::spawn(async move {
+            let _ = axum::serve(listener, routes).await;
+        });
+        Ok(Self {
+            address,
+            shared,
+            task,
+        })
+    }
+
+    /// A URL of the receiver.
+    pub fn url(&self) -> String {
+        format!("http://{}/hooks/results", self.address)
+    }
+
+    /// Everything that came so far.
+    pub fn delivered(&self) -> Vec<Delivered> {
+        self.shared
+            .delivered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Waits until `count` requests have come, and gives them all.
+    ///
+    /// # Panics
+    /// If they have not come within 30 s.
+    pub async fn wait_for(&self, count: usize) -> Vec<Delivered> {
+        let mut counted = self.shared.count.subscribe();
+        let enough = counted.wait_for(|counted| *counted >= count);
+        let waited = tokio::time::timeout(std::time::Duration::from_secs(30), enough).await;
+        assert!(
+            waited.is_ok(),
+            "{} of {count} requests came",
+            self.delivered().len()
+        );
+        self.delivered()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let mut delivered = shared
+        .delivered
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let mut request = Delivered {
+        headers,
+        body,
+        status: 0,
+    };
+    request.status = (shared.answer)(delivered.len(), &request);
+    let status = StatusCode::from_u16(request.status).unwrap_or_default();
+    delivered.push(request);
+    shared.count.send_replace(delivered.len());
+    status
+}

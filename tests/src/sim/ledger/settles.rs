@@ -1,0 +1,255 @@
+//! What becomes of deliveries: leases given, leases ended, rows overruled.
+
+use std::time::Duration;
+
+use notify_core::delivery::{DeadReason, Delivery, Lease, Outcome, Settle};
+use notify_core::job::EventKind;
+use notify_core::lane::OVERTAKEN_AFTER;
+use notify_core::store::{Append, StaleLease};
+use notify_core::{DeliveryId, Timestamp};
+
+use super::{Invariant, Ledger, Moment, State};
+use crate::sim::store::{Done, SimStore};
+
+impl Ledger {
+    /// The store has carried out a write: each of its answers is judged in the
+    /// order in which the write was made.
+    pub(in crate::sim) fn written(
+        &mut self,
+        at: Moment,
+        settles: &[Settle],
+        appends: &[Append],
+        done: &Done,
+        store: &SimStore,
+    ) {
+        let mut touched = Vec::new();
+        for (settle, outcome) in settles.iter().zip(&done.settles) {
+            if let Some(row) = self.rows.get(&settle.delivery) {
+                touched.push(row.lane.job.clone());
+            }
+            self.settle(at.now, settle, *outcome);
+        }
+        for (append, outcome) in appends.iter().zip(&done.appends) {
+            touched.push(append.job.clone());
+            self.append(at.now, append, outcome, store);
+        }
+        touched.extend(
+            done.leased
+                .iter()
+                .map(|(delivery, _)| delivery.lane.job.clone()),
+        );
+        touched.sort();
+        touched.dedup();
+        // A claim says only how many were overruled, so it is looked for.
+        let overruled = done.superseded > 0 || done.died > 0;
+        if settles.is_empty() && appends.is_empty() && overruled {
+            touched = self.jobs.keys().cloned().collect();
+        }
+        let before = self.figures.superseded;
+        for job in touched {
+            self.audit_job(at.now, &job, store);
+        }
+        let superseded = self.figures.superseded - before;
+        self.check(superseded == done.superseded, Invariant::I1, || {
+            format!(
+                "{superseded} were superseded, {} were said",
+                done.superseded
+            )
+        });
+        for (delivery, lease) in &done.leased {
+            self.leased(at, delivery, *lease);
+        }
+        self.audit_counters(store);
+    }
+
+    fn settle(&mut self, now: Timestamp, settle: &Settle, outcome: Result<(), StaleLease>) {
+        let id = settle.delivery;
+        let current = self.rows.get(&id).and_then(|row| row.lease) == Some(settle.lease);
+        self.check(outcome.is_ok() == current, Invariant::I7, || {
+            format!("{id}: its lease was current: {current}, and {outcome:?} was said")
+        });
+        if outcome.is_err() || self.is_broken() {
+            return;
+        }
+        let Some(row) = self.rows.get_mut(&id) else {
+            return;
+        };
+        row.lease = None;
+        row.in_flight = false;
+        let ended = row.ended.take();
+        let mut number_right = true;
+        if let Some(attempt) = &settle.attempt {
+            row.settled += 1;
+            number_right = attempt.number == row.settled;
+            if attempt.failure().is_some() {
+                row.first_failed_at.get_or_insert(now);
+            }
+        }
+        let (settled, answered, begun) = (row.settled, row.answered_ok > 0, row.begun);
+        let most = self.attempts_max();
+        self.check(number_right && settled <= most, Invariant::I6, || {
+            format!(
+                "{id}: attempt {settled} of at most {most}: {:?}",
+                settle.attempt
+            )
+        });
+        match settle.outcome {
+            Outcome::Released | Outcome::Superseded => {}
+            Outcome::Delivered => {
+                self.check(answered, Invariant::I1, || {
+                    format!("{id} counts as delivered after {begun} attempts, none answered 2xx")
+                });
+                self.close(now, id, State::Delivered);
+            }
+            Outcome::Dead { reason } => {
+                let used_up = reason != DeadReason::Exhausted || settled == most;
+                self.check(used_up, Invariant::I1, || {
+                    format!("{id} is {reason} after {settled} of {most} attempts")
+                });
+                let endpoint = self.rows.get(&id).map(|row| row.lane.endpoint);
+                if reason == DeadReason::Gone {
+                    self.disabled.extend(endpoint);
+                }
+                self.close(now, id, State::Dead(reason));
+            }
+            Outcome::Retry { due_at } => self.retry(id, settled, due_at, ended),
+        }
+    }
+
+    fn retry(
+        &mut self,
+        id: DeliveryId,
+        settled: u32,
+        due_at: Timestamp,
+        ended: Option<(Moment, Duration)>,
+    ) {
+        let wait = usize::try_from(settled).ok();
+        let wait = wait.and_then(|nth| self.rules.schedule.get(nth.checked_sub(1)?).copied());
+        let (Some(wait), Some((end, asked))) = (wait, ended) else {
+            self.check(false, Invariant::I6, || {
+                format!("{id}: no retry is left after {settled}")
+            });
+            return;
+        };
+        let earliest = end.now.plus(wait.max(asked));
+        let latest = end.now.plus((wait + wait / 5).max(asked));
+        self.check((earliest..=latest).contains(&due_at), Invariant::I6, || {
+            format!("{id}: retry {settled} is due at {due_at:?}, not {earliest:?}..={latest:?}")
+        });
+        let Some(row) = self.rows.get_mut(&id) else {
+            return;
+        };
+        row.due_at = due_at;
+        let after = u64::try_from(due_at.since(end.now).as_millis()).unwrap_or(u64::MAX);
+        row.due_millis = Some((end.life, end.millis.saturating_add(after)));
+        let (lane, is_progress) = (row.lane.clone(), row.kind == EventKind::Progress);
+        let newer = self.newer_kinds(id);
+        if let Some(lane) = self.lanes.get_mut(&lane) {
+            lane.due_latest = lane.due_latest.max(due_at);
+            if is_progress && newer.iter().all(|&kind| kind == EventKind::Progress) {
+                lane.progress_not_before = Some(due_at);
+            }
+        }
+    }
+
+    /// Takes a delivery out of its lane, for good.
+    pub(super) fn close(&mut self, now: Timestamp, id: DeliveryId, state: State) {
+        let Some(row) = self.rows.get_mut(&id) else {
+            return;
+        };
+        row.state = state;
+        row.lease = None;
+        let (sequence, leased_at, kind) = (row.event.sequence(), row.leased_at, row.kind);
+        let (lane_key, gone) = (row.lane.clone(), row.job_gone);
+        if let Some(job) = self.jobs.get_mut(&lane_key.job).filter(|_| !gone) {
+            job.touched_at = now;
+        }
+        let lane = self.lanes.entry(lane_key).or_default();
+        lane.waiting.retain(|&other| other != id);
+        let last = lane.delivered;
+        if state == State::Delivered {
+            lane.delivered = sequence;
+            if kind == EventKind::Progress {
+                lane.progress_at = Some((id, leased_at));
+            }
+        }
+        match state {
+            State::Delivered => self.figures.delivered += 1,
+            State::Superseded => self.figures.superseded += 1,
+            State::Dead(_) => self.figures.dead += 1,
+            State::Pending => {}
+        }
+        self.check(
+            state != State::Delivered || sequence > last,
+            Invariant::I5,
+            || format!("{id}: {sequence} was delivered after {last}"),
+        );
+        if gone && !matches!(state, State::Dead(_)) {
+            self.rows.remove(&id);
+        }
+    }
+
+    /// A delivery was handed out to be attempted.
+    fn leased(&mut self, at: Moment, delivery: &Delivery, lease: Lease) {
+        let id = delivery.id;
+        self.may_be_worked_on(at, delivery);
+        let Some(row) = self.rows.get(&id) else {
+            return;
+        };
+        let free = row.lease.is_none();
+        let enabled = !self.disabled.contains(&row.lane.endpoint);
+        let same = row.generation == delivery.generation
+            && row.lane == delivery.lane
+            && row.event == delivery.record.id()
+            && row.url == delivery.url;
+        let counted = row.settled == delivery.attempts_made;
+        let overtaken = self.overtaken_at(id).is_some_and(|by| at.now > by);
+        self.check(free, Invariant::I7, || format!("{id} was leased twice"));
+        self.check(enabled, Invariant::I6, || {
+            format!("{id}: its endpoint is disabled")
+        });
+        self.check(same, Invariant::I1, || {
+            format!("{id} is not what was accepted")
+        });
+        self.check(counted, Invariant::I6, || {
+            format!(
+                "{id}: {} attempts are said to be made",
+                delivery.attempts_made
+            )
+        });
+        self.check(delivery.due_at <= at.now, Invariant::I6, || {
+            format!("{id}: due at {:?}, leased at {:?}", delivery.due_at, at.now)
+        });
+        self.check(!overtaken, Invariant::I6, || {
+            format!("{id} has had its time")
+        });
+        if let Some(row) = self.rows.get_mut(&id) {
+            row.lease = Some(lease);
+            row.leased_at = at.now;
+            let lane = self.lanes.entry(row.lane.clone()).or_default();
+            lane.due_latest = lane.due_latest.max(at.now);
+        }
+    }
+
+    /// Until when a delivery may hold up its job's terminal one, if it does.
+    pub(super) fn overtaken_at(&self, id: DeliveryId) -> Option<Timestamp> {
+        let row = self.rows.get(&id)?;
+        let last = self.lanes.get(&row.lane)?.waiting.last()?;
+        let last = self.rows.get(last)?;
+        if row.kind == EventKind::Terminal || last.kind != EventKind::Terminal {
+            return None;
+        }
+        let since = row.first_failed_at?.max(last.accepted_at);
+        Some(since.plus(OVERTAKEN_AFTER))
+    }
+
+    /// The kinds of what waits behind a delivery.
+    pub(super) fn newer_kinds(&self, id: DeliveryId) -> Vec<EventKind> {
+        let lane = self.rows.get(&id).and_then(|row| self.lanes.get(&row.lane));
+        let waiting = lane.map_or(&[][..], |lane| &lane.waiting);
+        let behind = waiting.iter().skip_while(|&&other| other != id).skip(1);
+        behind
+            .filter_map(|id| Some(self.rows.get(id)?.kind))
+            .collect()
+    }
+}

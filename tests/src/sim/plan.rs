@@ -1,0 +1,93 @@
+//! What one seed's world is like: drawn once, before anything happens.
+
+use std::time::Duration;
+
+use notify_core::schedule::Limits;
+use notify_core::store::Retention;
+use notify_core::{EndpointUrl, JobId, RetryPolicy, Secret};
+use notify_hub::MemoryLimits;
+
+use super::rng::Rng;
+
+/// The settings and the cast. All limits are small, so that a short run meets
+/// them.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) limits: Limits,
+    /// The waits between attempts, as [`Self::policy`] has them.
+    pub(super) schedule: Vec<Duration>,
+    pub(super) policy: RetryPolicy,
+    pub(super) timeout: Duration,
+    pub(super) progress_min_interval: Duration,
+    pub(super) batch_operations_max: usize,
+    pub(super) claim_deliveries_max: usize,
+    pub(super) memory: MemoryLimits,
+    pub(super) retention: Retention,
+    /// What a call of the store takes, in milliseconds, at most.
+    pub(super) store_millis_max: u64,
+    pub(super) jobs: Vec<JobId>,
+    pub(super) urls: Vec<EndpointUrl>,
+    /// How often each of [`Self::urls`] fails, in percent.
+    pub(super) failing: Vec<u64>,
+    pub(super) operator_secret: Secret,
+    /// How many times the services of the operator have something to say.
+    pub(super) productions: u64,
+    /// Breaks come so far apart, in milliseconds, on average.
+    pub(super) break_millis: u64,
+    pub(super) fault_phase_millis: u64,
+}
+
+impl Plan {
+    /// `None` only if a constant here broke a rule of the core.
+    pub(super) fn draw(rng: &mut Rng) -> Option<Self> {
+        let limits = Limits {
+            in_flight_per_endpoint_max: rng.small(1, 3),
+            in_flight_per_host_max: rng.small(1, 4),
+            in_flight_max: rng.small(2, 6),
+            ready_per_endpoint_max: *rng.pick(&[1, 2, 3, 4, 16])?,
+        };
+        let retries = rng.between(0, 4);
+        let base = rng.between(20, 3_000);
+        let waits = (0..retries).map(|retry| Duration::from_millis(base << retry));
+        let schedule: Vec<Duration> = waits.collect();
+        let hosts = rng.between(1, 3);
+        let urls = (0..rng.between(1, 5)).map(|number| {
+            let host = rng.between(1, hosts);
+            EndpointUrl::parse(&format!("https://h{host}.example/{number}")).ok()
+        });
+        let urls = urls.collect::<Option<Vec<_>>>()?;
+        let failing = urls.iter().map(|_| {
+            let sick = rng.percent(30);
+            rng.between(0, if sick { 95 } else { 40 })
+        });
+        let failing = failing.collect();
+        let jobs = (0..rng.between(1, 8)).map(|number| JobId::parse(&format!("job-{number}")).ok());
+        let memory = MemoryLimits {
+            pending_deliveries_max: if rng.percent(20) { 12 } else { 10_000 },
+            progress_events_max: usize::try_from(rng.between(1, 4)).ok()?,
+            ..MemoryLimits::default()
+        };
+        Some(Self {
+            limits,
+            policy: RetryPolicy::new(schedule.clone()).ok()?,
+            schedule,
+            timeout: Duration::from_millis(rng.between(200, 5_000)),
+            progress_min_interval: Duration::from_millis(*rng.pick(&[0, 100, 500])?),
+            batch_operations_max: usize::try_from(rng.between(1, 24)).ok()?,
+            claim_deliveries_max: usize::try_from(rng.between(1, 8)).ok()?,
+            memory,
+            retention: Retention {
+                jobs: Duration::from_secs(*rng.pick(&[1, 20, 86_400])?),
+                dead_letters: Duration::from_secs(30 * 86_400),
+            },
+            store_millis_max: *rng.pick(&[0, 3, 40])?,
+            jobs: jobs.collect::<Option<Vec<_>>>()?,
+            urls,
+            failing,
+            operator_secret: Secret::parse("the-operators-own-secret").ok()?,
+            productions: rng.between(3, 14),
+            break_millis: *rng.pick(&[300, 1_500, 6_000])?,
+            fault_phase_millis: rng.between(2_000, 20_000),
+        })
+    }
+}

@@ -1,0 +1,275 @@
+//! The world of one seed: who is in it, and what each step does.
+
+mod breaking;
+mod committing;
+mod operating;
+mod process;
+mod producing;
+mod reading;
+mod sending;
+
+use std::collections::BTreeMap;
+
+use notify_core::delivery::Settle;
+use notify_core::store::Store;
+use notify_core::{EndpointUrl, Secret, Timestamp};
+
+use self::process::Process;
+use self::producing::Call;
+use self::reading::Reader;
+use self::sending::Attempt;
+use super::agenda::{Agenda, Step};
+use super::ledger::{Breach, Invariant, Ledger, Moment};
+use super::plan::Plan;
+use super::rng::Rng;
+use super::sabotage::Sabotage;
+use super::store::{SimStore, at_once};
+use super::trace::Trace;
+use super::{Figures, Violation};
+
+/// More than any world takes.
+const STEPS_MAX: u64 = 100_000;
+
+#[derive(Debug)]
+pub(super) struct World {
+    plan: Plan,
+    rng: Rng,
+    agenda: Agenda,
+    trace: Trace,
+    store: SimStore,
+    ledger: Ledger,
+    sabotage: Sabotage,
+    /// `None` while it is down.
+    process: Option<Process>,
+    lives: u64,
+    /// Under way in the network, also when their sender is gone.
+    attempts: BTreeMap<u64, Attempt>,
+    /// What callers still want of the process.
+    calls: BTreeMap<u64, Call>,
+    /// Calls with a key, to be made a second time.
+    past_calls: Vec<Call>,
+    readers: Vec<Reader>,
+    /// Each receiver's own active secrets, oldest first.
+    secrets: Vec<(EndpointUrl, Vec<Secret>)>,
+    /// Leases that have ended.
+    stale: Vec<Settle>,
+    productions_left: u64,
+    next_number: u64,
+    healing: bool,
+    figures: Figures,
+}
+
+impl World {
+    /// `None` only if the plan can't be drawn.
+    pub(super) fn new(seed: u64, sabotage: Sabotage, traced: bool) -> Option<Self> {
+        let mut rng = Rng::new(seed);
+        let plan = Plan::draw(&mut rng)?;
+        let mut world = Self {
+            rng,
+            agenda: Agenda::new(),
+            trace: Trace::new(traced),
+            store: SimStore::new(plan.memory, sabotage),
+            ledger: Ledger::new(&plan),
+            sabotage,
+            process: None,
+            lives: 0,
+            attempts: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            past_calls: Vec::new(),
+            readers: Vec::new(),
+            secrets: Vec::new(),
+            stale: Vec::new(),
+            productions_left: plan.productions,
+            next_number: 0,
+            healing: false,
+            figures: Figures::default(),
+            plan,
+        };
+        world.open();
+        Some(world)
+    }
+
+    fn open(&mut self) {
+        for job in self.plan.jobs.clone() {
+            if self.rng.percent(70) {
+                self.register(&job);
+            }
+            for _ in 0..self.rng.between(0, 2) {
+                self.readers.push(Reader::of(job.clone()));
+            }
+        }
+        let heal_at = self.plan.fault_phase_millis;
+        for step in [Step::Start, Step::Produce, Step::Read, Step::Operate] {
+            self.agenda.plan(0, step);
+        }
+        let break_at = self.rng.between(1, self.plan.break_millis);
+        self.agenda.plan(break_at, Step::Break);
+        self.agenda.plan(heal_at, Step::Heal);
+    }
+
+    /// Runs to the end: everything has settled, or something is wrong.
+    pub(super) fn run(mut self) -> (Result<Figures, Violation>, u64) {
+        let mut deadline = u64::MAX;
+        while !self.ledger.is_broken()
+            && let Some(step) = self.agenda.next()
+        {
+            self.figures.steps += 1;
+            let now = self.agenda.now();
+            if self.process.is_some() {
+                self.ledger.ticks(self.moment());
+            }
+            let drained = now <= deadline || self.ledger.pending() == 0;
+            let endless = self.figures.steps > STEPS_MAX;
+            self.ledger.check(!endless, Invariant::I14, || {
+                "it goes round in circles".to_owned()
+            });
+            let waiting = (!drained).then(|| self.ledger.waiting());
+            self.ledger.check(drained, Invariant::I14, || {
+                format!("no due time explains why these still wait: {waiting:?}")
+            });
+            if matches!(step, Step::Read | Step::Break | Step::Heal) {
+                self.check_progress();
+            }
+            if step == Step::Heal {
+                self.heal();
+                deadline = now + self.drain_millis_max();
+            } else {
+                self.take(step);
+            }
+        }
+        if !self.ledger.is_broken() {
+            self.check_end();
+        }
+        self.sum_up();
+        let hash = self.trace.hash();
+        match self.ledger.take_breach() {
+            None => (Ok(self.figures), hash),
+            Some(Breach { invariant, what }) => {
+                let trace = self.trace.into_lines();
+                (Err(Violation::new(invariant, what, trace)), hash)
+            }
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Produce => self.produce(),
+            Step::Ask { ticket } => self.ask(ticket),
+            Step::Commit { life } if self.lives_on(life) => self.commit(),
+            Step::StoreWorks { life } if self.lives_on(life) => self.store_works(),
+            Step::StoreAnswers { life } if self.lives_on(life) => self.store_answers(),
+            Step::Dispatch { life } if self.lives_on(life) => self.dispatch(),
+            Step::Arrives { attempt } => self.arrives(attempt),
+            Step::Ends { life, attempt } => self.ends(life, attempt),
+            Step::Read => self.read(),
+            Step::Operate => self.operate(),
+            Step::Trim { life } if self.lives_on(life) => self.trim(),
+            Step::Break => self.break_something(),
+            Step::Start => self.start(),
+            // What belonged to a process that is gone, or is no step of its own.
+            _ => {}
+        }
+    }
+
+    /// What the backlog may take to drain: as long as the latest due time asks
+    /// for, and some minutes. No due time may be further off than 29 h.
+    fn drain_millis_max(&mut self) -> u64 {
+        let now = self.sched_now();
+        let last = self.ledger.last_due().unwrap_or(now);
+        let wait = u64::try_from(last.since(now).as_millis()).unwrap_or(u64::MAX);
+        self.ledger
+            .check(wait <= 29 * 3_600_000, Invariant::I16, || {
+                format!("a delivery is due only in {wait} ms")
+            });
+        wait.saturating_add(10 * 60_000)
+    }
+
+    /// At the end nothing is pending, nothing is held, and every reader has read
+    /// everything that it must not miss.
+    fn check_end(&mut self) {
+        let now = self.sched_now();
+        self.ledger.audit_all(now, &self.store);
+        let pending = self.ledger.pending();
+        let waiting = self.ledger.waiting();
+        self.ledger.check(pending == 0, Invariant::I14, || {
+            format!("nothing is to come, and these wait: {waiting}")
+        });
+        let calls = self.calls.len();
+        self.ledger.check(calls == 0, Invariant::I14, || {
+            format!("{calls} callers wait for their answer for ever")
+        });
+        if let Some(process) = &self.process {
+            let idle = process.is_idle();
+            self.ledger.check(idle, Invariant::I13, || {
+                "a scheduler with nothing to do still holds something".to_owned()
+            });
+        }
+        self.finish_reading();
+    }
+
+    fn sum_up(&mut self) {
+        let account = self.ledger.figures;
+        self.figures.seeds = 1;
+        self.figures.events = account.events;
+        self.figures.attempts = account.attempts;
+        self.figures.delivered = account.delivered;
+        self.figures.dead = account.dead;
+        self.figures.superseded = account.superseded;
+        self.figures.redeliveries = account.redeliveries;
+        self.figures.duplicates = account.duplicates;
+    }
+
+    fn trim(&mut self) {
+        let now = self.sched_now();
+        let trimmed = self.store.memory().trim(now, self.plan.retention, 256);
+        if at_once(trimmed).unwrap_or_default() > 0 {
+            self.note(|| "trimmed".to_owned());
+            self.ledger.trimmed(now, &self.store);
+        }
+        if !self.healing {
+            let life = self.lives;
+            self.agenda.plan(1_000, Step::Trim { life });
+        }
+    }
+
+    fn lives_on(&self, life: u64) -> bool {
+        self.process.is_some() && self.lives == life
+    }
+
+    /// The time for scheduling: the process's own, or the wall's if there is none.
+    fn sched_now(&self) -> Timestamp {
+        let follows = self.sabotage == Sabotage::FollowTheWall;
+        match &self.process {
+            Some(process) if !follows => process.time(self.agenda.now()),
+            _ => self.agenda.wall(),
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            life: self.lives,
+            millis: self.agenda.now(),
+            now: self.sched_now(),
+        }
+    }
+
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        self.trace.note(self.agenda.now(), line);
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    fn keep_stale(&mut self, settles: &[Settle]) {
+        // A few are enough; the oldest are the most different.
+        let room = 16usize.saturating_sub(self.stale.len());
+        self.stale.extend(settles.iter().take(room).cloned());
+    }
+
+    fn stale_settle(&mut self) -> Option<Settle> {
+        let index = self.rng.index(self.stale.len())?;
+        Some(self.stale.swap_remove(index))
+    }
+}

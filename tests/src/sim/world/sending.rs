@@ -1,0 +1,319 @@
+//! The dispatcher, the network and the receivers.
+
+use std::time::Duration;
+
+use notify_core::delivery::Delivery;
+use notify_core::schedule::AttemptEnd;
+use notify_core::store::Store;
+use notify_core::transport::{AddressRefused, RetryAfter};
+use notify_core::{
+    EndpointUrl, Keyring, Secret, Timestamp, TransportError, WebhookRequest, WebhookResponse,
+    webhook,
+};
+
+use super::World;
+use crate::sim::agenda::Step;
+use crate::sim::ledger::Invariant;
+use crate::sim::sabotage::Sabotage;
+use crate::sim::store::{Done, at_once};
+
+type Came = Result<WebhookResponse, TransportError>;
+
+/// A request under way: what its receiver will do was decided when it left.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    delivery: Delivery,
+    at: Timestamp,
+    began_millis: u64,
+    /// `None` for one that was not carried out.
+    came: Option<Came>,
+    /// Whether the receiver says 2xx, heard or not.
+    takes: bool,
+}
+
+impl World {
+    pub(super) fn wake_dispatcher(&mut self) {
+        let life = self.lives;
+        let after = self.rng.between(0, 2);
+        self.agenda.plan(after, Step::Dispatch { life });
+    }
+
+    pub(super) fn dispatch(&mut self) {
+        let now = self.sched_now();
+        let mut began = false;
+        while let Some(process) = &mut self.process
+            && let Some(delivery) = process.scheduler.poll_attempt(now)
+        {
+            began = true;
+            let endpoint = delivery.lane.endpoint;
+            if let Some(ready) = process.ready.get_mut(&endpoint) {
+                ready.remove(&delivery.id);
+            }
+            let host = delivery.url.authority().to_owned();
+            process.in_flight.insert(delivery.id, (endpoint, host));
+            self.check_limits();
+            self.begin(delivery);
+        }
+        if began {
+            // Taking deliveries makes room for more.
+            self.wake_committer();
+        }
+    }
+
+    fn check_limits(&mut self) {
+        let Some(process) = &self.process else { return };
+        let limits = self.plan.limits;
+        let count = |is_like: &dyn Fn(&(_, String)) -> bool| {
+            let alike = process.in_flight.values().filter(|&place| is_like(place));
+            alike.count()
+        };
+        let places = process.in_flight.values();
+        let most = |wide: usize, most: u32| wide <= most as usize;
+        let holds = places.into_iter().all(|place| {
+            most(
+                count(&|other| other.0 == place.0),
+                limits.in_flight_per_endpoint_max,
+            ) && most(
+                count(&|other| other.1 == place.1),
+                limits.in_flight_per_host_max,
+            )
+        });
+        let all = process.in_flight.len();
+        let same = all == process.scheduler.in_flight();
+        let holds = holds && same && most(all, limits.in_flight_max);
+        self.ledger.check(holds, Invariant::I13, || {
+            format!("{all} in flight, with {limits:?}")
+        });
+    }
+
+    fn begin(&mut self, delivery: Delivery) {
+        let (number, life) = (self.number(), self.lives);
+        let wall = self.agenda.wall();
+        let endpoint = at_once(self.store.memory().endpoint(delivery.lane.endpoint));
+        let endpoint = endpoint.ok().flatten();
+        let mut attempt = Attempt {
+            delivery,
+            at: wall,
+            began_millis: self.agenda.now(),
+            came: None,
+            takes: false,
+        };
+        if endpoint.as_ref().is_none_or(|endpoint| endpoint.enabled) {
+            let own = endpoint.and_then(|endpoint| endpoint.keyring);
+            let operators = || Keyring::new(self.plan.operator_secret.clone());
+            let keyring = own.unwrap_or_else(operators);
+            let mut signed_at = wall;
+            let keyring = self.sabotage.keyring(keyring);
+            if self.sabotage == Sabotage::SignWithOldTime {
+                signed_at = attempt.delivery.accepted_at;
+            }
+            let delivery = &attempt.delivery;
+            let mut request = webhook::request(delivery, &keyring, signed_at, self.plan.timeout);
+            self.sabotage.request(delivery, &mut request);
+            let active = self.active_secrets(&attempt.delivery.url);
+            self.ledger
+                .begins(self.moment(), &attempt.delivery, &request);
+            self.ledger.verifies(wall, &request, &active);
+            self.deliver(number, &mut attempt, &request);
+        } else {
+            self.agenda.plan(
+                1,
+                Step::Ends {
+                    life,
+                    attempt: number,
+                },
+            );
+        }
+        self.attempts.insert(number, attempt);
+    }
+
+    /// Decides what becomes of a request: when the receiver has it, what it says,
+    /// and what the sender hears.
+    fn deliver(&mut self, number: u64, attempt: &mut Attempt, request: &WebhookRequest) {
+        let life = self.lives;
+        let timeout = u64::try_from(request.timeout.as_millis()).unwrap_or(u64::MAX);
+        let mut travels = self.rng.between(1, 40);
+        let mut ends = travels + self.rng.between(1, 40);
+        let status = |status| {
+            Some(WebhookResponse {
+                status,
+                ..WebhookResponse::default()
+            })
+        };
+        let mut came: Came = Err(TransportError::Timeout);
+        let mut answer = status(204);
+        if self.fails(&attempt.delivery.url) {
+            match self.rng.between(0, 13) {
+                0..=3 => answer = status(*self.rng.pick(&[500, 502, 404, 302]).unwrap_or(&500)),
+                4 => answer = status(410),
+                5 | 6 => {
+                    answer = status(*self.rng.pick(&[429, 503]).unwrap_or(&429));
+                    if let Some(answer) = &mut answer {
+                        answer.retry_after = Some(self.draw_retry_after());
+                    }
+                }
+                // The receiver has it, and the answer is lost.
+                7 | 8 => {
+                    ends = timeout.max(travels);
+                    came = Err(TransportError::Http);
+                }
+                // The receiver has it only after the sender has given up.
+                9 => {
+                    ends = timeout;
+                    travels = timeout + self.rng.between(1, 3_000);
+                }
+                10 => ends = self.rng.between(ends, timeout.max(ends)),
+                11 => {
+                    let all = [
+                        TransportError::Connect,
+                        TransportError::Dns,
+                        TransportError::Tls,
+                    ];
+                    came = Err(self
+                        .rng
+                        .pick(&all)
+                        .cloned()
+                        .unwrap_or(TransportError::Connect));
+                    answer = None;
+                }
+                12 => {
+                    ends = timeout;
+                    answer = None;
+                }
+                _ => {
+                    came = Err(match self.rng.percent(30) {
+                        true => TransportError::Refused(AddressRefused { rule: "simulated" }),
+                        false => TransportError::Internal("simulated".to_owned()),
+                    });
+                    answer = None;
+                }
+            }
+        }
+        let heard = travels < ends && ends <= timeout && came != Err(TransportError::Http);
+        attempt.takes = answer
+            .as_ref()
+            .is_some_and(|answer| (200..300).contains(&answer.status));
+        if answer.is_some() {
+            self.agenda.plan(travels, Step::Arrives { attempt: number });
+            if !self.healing && self.rng.percent(4) {
+                self.agenda.plan(travels, Step::Arrives { attempt: number });
+            }
+        }
+        if let Some(answer) = answer.filter(|_| heard) {
+            came = Ok(answer);
+        }
+        self.trace.note(self.agenda.now(), || {
+            let Delivery {
+                id, record, url, ..
+            } = &attempt.delivery;
+            format!("attempt {number}: {id} {record:?} to {url}; {ends} ms, {came:?}")
+        });
+        attempt.came = Some(came);
+        self.agenda.plan(
+            ends,
+            Step::Ends {
+                life,
+                attempt: number,
+            },
+        );
+    }
+
+    fn fails(&mut self, url: &EndpointUrl) -> bool {
+        let known = self.plan.urls.iter().position(|known| known == url);
+        let chance = known
+            .and_then(|index| self.plan.failing.get(index))
+            .copied();
+        !self.healing && self.rng.percent(chance.unwrap_or_default())
+    }
+
+    fn draw_retry_after(&mut self) -> RetryAfter {
+        let secs = match self.rng.between(0, 9) {
+            0 => 200_000,
+            1 => 3_600,
+            _ => self.rng.between(0, 15),
+        };
+        match self.rng.percent(30) {
+            true => RetryAfter::At(self.agenda.wall().plus(Duration::from_secs(secs))),
+            false => RetryAfter::Delay(Duration::from_secs(secs)),
+        }
+    }
+
+    pub(super) fn arrives(&mut self, number: u64) {
+        if let Some(attempt) = self.attempts.get(&number)
+            && attempt.takes
+        {
+            let Delivery { id, generation, .. } = attempt.delivery;
+            self.note(|| format!("attempt {number} arrives and is taken"));
+            self.ledger.receiver_took(id, generation);
+        }
+    }
+
+    /// The sender knows how the attempt ended, if there is a sender.
+    pub(super) fn ends(&mut self, life: u64, number: u64) {
+        let at = self.moment();
+        if !self.lives_on(life) {
+            return;
+        }
+        let Some(attempt) = self.attempts.get_mut(&number) else {
+            return;
+        };
+        let id = attempt.delivery.id;
+        let end = match attempt.came.take() {
+            None => AttemptEnd::Abandoned,
+            Some(outcome) => {
+                let ok = outcome.as_ref().ok();
+                let completed = ok.is_some_and(|answer| (200..300).contains(&answer.status));
+                let began = attempt.at;
+                let wish = ok.and_then(|answer| answer.retry_after);
+                // The wall is read when an attempt begins; from there time is counted.
+                let passed = Duration::from_millis(at.millis - attempt.began_millis);
+                let asked = match wish {
+                    None => Duration::ZERO,
+                    Some(RetryAfter::Delay(delay)) => delay,
+                    Some(RetryAfter::At(until)) => until.since(began.plus(passed)),
+                };
+                let asked = asked.min(Duration::from_secs(24 * 3_600));
+                self.ledger.ends(at, &attempt.delivery, completed, asked);
+                self.sabotage
+                    .outcome(AttemptEnd::Sent { at: began, outcome })
+            }
+        };
+        if let Some(process) = &mut self.process {
+            process.in_flight.remove(&id);
+            process.scheduler.handle_attempt_finished(at.now, id, end);
+        }
+        self.wake_committer();
+        self.wake_dispatcher();
+    }
+
+    /// For a sabotage: sends what was just accepted, whatever is ahead of it.
+    pub(super) fn send_at_once(&mut self, tickets: &[u64], done: &Done) {
+        let now = self.sched_now();
+        for (ticket, outcome) in tickets.iter().zip(&done.appends) {
+            let (Some(call), Ok(appended)) = (self.calls.get(ticket), outcome) else {
+                continue;
+            };
+            let ids = call.append.fresh.deliveries;
+            for (lane, id) in appended.lanes.clone().into_iter().zip(ids) {
+                if let Some(url) = self.ledger.url_behind_another(id) {
+                    self.begin(Delivery {
+                        id,
+                        lane,
+                        generation: 0,
+                        record: appended.record.clone(),
+                        url,
+                        accepted_at: now,
+                        due_at: now,
+                        attempts_made: 0,
+                    });
+                }
+            }
+        }
+    }
+
+    fn active_secrets(&self, url: &EndpointUrl) -> Vec<Secret> {
+        let own = self.secrets.iter().find(|(known, _)| known == url);
+        let operators = || vec![self.plan.operator_secret.clone()];
+        own.map_or_else(operators, |(_, secrets)| secrets.clone())
+    }
+}

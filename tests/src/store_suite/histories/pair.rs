@@ -1,0 +1,360 @@
+//! A store and the model, side by side: what is done to the one is done to the
+//! other.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use notify_core::delivery::{DeliveryState, Leased, Outcome, Settle};
+use notify_core::store::{Append, Batch, DeadFilter, EndpointChange, List, Room, Store, Written};
+use notify_core::{DeliveryId, EndpointUrl, Timestamp};
+use notify_hub::{MemoryLimits, MemoryStore};
+
+use super::plan::{OWN_SECRET, PLAIN, RoomFor, Step};
+use super::witness::Witness;
+use crate::store_suite::Bounds;
+use crate::store_suite::rig::{PLENTY, Rig, START, everywhere, url};
+use crate::store_suite::snapshot::{leased_line, snapshot};
+
+pub(super) struct Pair<S> {
+    pub(super) store: S,
+    pub(super) now: Timestamp,
+    model: MemoryStore,
+    witness: Witness,
+    /// What is leased: by the store, and by the model.
+    pub(super) held: BTreeMap<DeliveryId, (Leased, Leased)>,
+    /// What has ended a lease: at the store, and at the model.
+    pub(super) ended: Vec<(Settle, Settle)>,
+    pub(super) deliveries: Vec<DeliveryId>,
+    /// Makes appends and registrations.
+    pub(super) desk: Rig<()>,
+    pub(super) restarted: bool,
+}
+
+impl<S: Store> Pair<S> {
+    pub(super) fn new(store: S, bounds: Bounds) -> Self {
+        let limits = MemoryLimits {
+            pending_deliveries_max: bounds.pending_deliveries_max,
+            progress_events_max: bounds.progress_events_max,
+            dead_letters_max: PLENTY,
+            ..MemoryLimits::default()
+        };
+        Self {
+            store,
+            now: START,
+            model: MemoryStore::new(limits),
+            witness: Witness::default(),
+            held: BTreeMap::new(),
+            ended: Vec::new(),
+            deliveries: Vec::new(),
+            desk: Rig::over(()),
+            restarted: false,
+        }
+    }
+
+    /// Takes a step with both, and compares what comes of it. Time passes, so
+    /// that what happens in different steps is in order.
+    pub(super) async fn carry_out(&mut self, step: Step) {
+        self.pass(Duration::from_millis(7));
+        let now = self.now;
+        match step {
+            Step::Wait(span) => self.pass(span),
+            Step::Write {
+                ends,
+                stale,
+                appends,
+                room,
+            } => self.write(ends, stale, appends, room).await,
+            Step::Claim => self.claim().await,
+            Step::Register(registration) => {
+                let ours = self.store.register(now, *registration.clone()).await;
+                let models = self.model.register(now, *registration).await;
+                assert_eq!(format!("{ours:?}"), format!("{models:?}"));
+            }
+            Step::Redeliver(filter) => {
+                let ours = self.store.redeliver(now, filter.clone()).await;
+                assert_eq!(ours, self.model.redeliver(now, filter).await);
+            }
+            Step::Drop(filter) => {
+                let ours = self.store.drop_dead_letters(filter.clone()).await;
+                assert_eq!(ours, self.model.drop_dead_letters(filter).await);
+            }
+            Step::Trim(retention) => {
+                let ours = self.store.trim(now, retention, PLENTY).await;
+                assert_eq!(ours, self.model.trim(now, retention, PLENTY).await);
+            }
+            Step::Enable(at, enabled) => self.change(&at, EndpointChange::Enabled(enabled)).await,
+            Step::Rotate(at, ring) => self.change(&at, EndpointChange::Keyring(ring)).await,
+        }
+    }
+
+    fn pass(&mut self, span: Duration) {
+        self.now = self.now.plus(span);
+        self.desk.wait(span);
+    }
+
+    async fn write(
+        &mut self,
+        ends: Vec<(DeliveryId, Outcome)>,
+        stale: Vec<usize>,
+        appends: Vec<Append>,
+        room: RoomFor,
+    ) {
+        let (mut ours, mut models) = (Batch::default(), Batch::default());
+        for at in stale {
+            let (our_end, models_end) = self.ended[at].clone();
+            ours.settles.push(our_end);
+            models.settles.push(models_end);
+        }
+        for (id, outcome) in ends {
+            let (our_lease, models_lease) = self.held.remove(&id).unwrap();
+            self.witness.ended(&our_lease);
+            let end = (
+                self.desk.end(our_lease, outcome),
+                self.desk.end(models_lease, outcome),
+            );
+            self.ended.push(end.clone());
+            ours.settles.push(end.0);
+            models.settles.push(end.1);
+        }
+        ours.appends.clone_from(&appends);
+        models.appends = appends;
+        [ours.may_lease, models.may_lease] = self.room_for(&room).await;
+        let ours = self.store.write(self.now, ours).await.unwrap();
+        let models = self.model.write(self.now, models).await.unwrap();
+        self.compare(ours, models);
+    }
+
+    async fn claim(&mut self) {
+        let ours = self
+            .store
+            .claim(self.now, everywhere(), PLENTY)
+            .await
+            .unwrap();
+        let models = self
+            .model
+            .claim(self.now, everywhere(), PLENTY)
+            .await
+            .unwrap();
+        self.compare(ours, models);
+    }
+
+    /// An endpoint that only one of them has, since nobody names it, is left alone.
+    async fn change(&mut self, at: &EndpointUrl, change: EndpointChange) {
+        let ours = self.store.endpoint_at(at).await.unwrap();
+        let models = self.model.endpoint_at(at).await.unwrap();
+        if let (Some(ours), Some(models)) = (ours, models)
+            && (matches!(change, EndpointChange::Enabled(_)) || models.keyring.is_some())
+        {
+            let ours = self
+                .store
+                .change_endpoint(ours.id, change.clone())
+                .await
+                .unwrap()
+                .unwrap();
+            let models = self
+                .model
+                .change_endpoint(models.id, change)
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(
+                (ours.enabled, ours.keyring),
+                (models.enabled, models.keyring)
+            );
+        }
+    }
+
+    /// The room, in the words of each: endpoints' ids may differ. One that only one
+    /// of them knows is not left out.
+    async fn room_for(&self, room: &RoomFor) -> [Room; 2] {
+        let mut rooms = [everywhere(), everywhere()];
+        match room {
+            RoomFor::Nobody => return [Room::default(), Room::default()],
+            RoomFor::Everybody => {}
+            RoomFor::AllBut(at) => {
+                let ours = self.store.endpoint_at(at).await.unwrap();
+                let models = self.model.endpoint_at(at).await.unwrap();
+                if let (Some(ours), Some(models)) = (ours, models) {
+                    rooms[0].left.insert(ours.id, 0);
+                    rooms[1].left.insert(models.id, 0);
+                }
+            }
+        }
+        rooms
+    }
+
+    /// Which lanes an append went into is compared by the deliveries that it made:
+    /// the endpoints' ids may differ.
+    fn compare(&mut self, ours: Written, models: Written) {
+        assert_eq!(ours.settles, models.settles);
+        for (ours, models) in ours.appends.iter().zip(&models.appends) {
+            match (ours, models) {
+                (Ok(ours), Ok(models)) => {
+                    assert_eq!(
+                        (&ours.record, ours.lanes.len()),
+                        (&models.record, models.lanes.len())
+                    );
+                    self.witness.accepted(&ours.record);
+                }
+                (ours, models) => assert_eq!(ours, models),
+            }
+        }
+        assert_eq!(ours.appends.len(), models.appends.len());
+        let deaths = |written: &Written| {
+            let mut deaths: Vec<_> = written.died.iter().map(|reason| reason.as_str()).collect();
+            deaths.sort_unstable();
+            (deaths, written.superseded)
+        };
+        assert_eq!(deaths(&ours), deaths(&models));
+
+        let [mut ours, mut models] = [ours.leased, models.leased];
+        for leased in [&mut ours, &mut models] {
+            leased.sort_by_key(|leased| leased.delivery().id);
+        }
+        let lines = |leased: &[Leased]| {
+            leased
+                .iter()
+                .map(|leased| leased_line(leased.delivery()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&ours), lines(&models));
+        for (ours, models) in ours.into_iter().zip(models) {
+            self.witness.leased(self.now, &ours);
+            self.held.insert(ours.delivery().id, (ours, models));
+        }
+    }
+
+    /// The store was restarted, so its leases are void. The model gives back what
+    /// it has leased instead. A claim brings both to the same state: it is where a
+    /// recovery applies the lane rule. For that every endpoint is enabled.
+    pub(super) async fn after_restart(&mut self) {
+        self.restarted = true;
+        self.compare_endpoints().await;
+        let mut batch = Batch::default();
+        for (_, (ours, models)) in std::mem::take(&mut self.held) {
+            self.witness.ended(&ours);
+            self.ended.push((
+                self.desk.end(ours, Outcome::Delivered),
+                self.desk.end(models, Outcome::Released),
+            ));
+            batch
+                .settles
+                .push(self.ended[self.ended.len() - 1].1.clone());
+        }
+        self.model.write(self.now, batch).await.unwrap();
+        for name in PLAIN.iter().chain(&OWN_SECRET) {
+            self.change(&url(name), EndpointChange::Enabled(true)).await;
+        }
+        let mut ours = self
+            .store
+            .claim(self.now, everywhere(), PLENTY)
+            .await
+            .unwrap();
+        let models = self
+            .model
+            .claim(self.now, everywhere(), PLENTY)
+            .await
+            .unwrap();
+        // The model superseded some when it gave its leases back.
+        ours.superseded = models.superseded;
+        ours.died.clone_from(&models.died);
+        self.compare(ours, models);
+        self.compare_all().await;
+    }
+
+    /// Compares everything that can be read.
+    pub(super) async fn compare_all(&mut self) {
+        let ours = snapshot(&self.store, self.now, &self.deliveries).await;
+        let models = snapshot(&self.model, self.now, &self.deliveries).await;
+        if let Some(at) =
+            (0..ours.len().max(models.len())).find(|&at| ours.get(at) != models.get(at))
+        {
+            panic!(
+                "the store:  {:?}\nthe model:  {:?}",
+                ours.get(at),
+                models.get(at)
+            );
+        }
+        self.compare_endpoints().await;
+        let mut known = Vec::new();
+        for &id in &self.deliveries {
+            if self.model.delivery(id).await.unwrap().is_some() {
+                known.push(id);
+            }
+        }
+        let dead = self
+            .model
+            .dead_letters(DeadFilter::default(), all())
+            .await
+            .unwrap();
+        known.extend(dead.items.iter().map(|letter| letter.id));
+        known.sort();
+        known.dedup();
+        self.deliveries = known;
+    }
+
+    /// Compares endpoints that someone names; any other may be forgotten if there
+    /// is nothing to remember of it.
+    async fn compare_endpoints(&self) {
+        let named = self.named_endpoints().await;
+        for name in PLAIN.iter().chain(&OWN_SECRET) {
+            let ours = self.store.endpoint_at(&url(name)).await.unwrap();
+            let models = self.model.endpoint_at(&url(name)).await.unwrap();
+            let both = [&ours, &models].map(|endpoint| {
+                endpoint
+                    .as_ref()
+                    .map(|endpoint| (endpoint.enabled, endpoint.keyring.clone()))
+            });
+            let known = both.iter().flatten().next();
+            let may_be_forgotten = known == Some(&(true, None)) && !named.contains(&url(name));
+            if both[0] != both[1] && !(may_be_forgotten && both.contains(&None)) {
+                panic!("the store: {ours:?}, the model: {models:?}, named: {named:?}");
+            }
+        }
+    }
+
+    async fn named_endpoints(&self) -> HashSet<EndpointUrl> {
+        let mut named = HashSet::new();
+        for view in self.model.jobs(None, all()).await.unwrap().items {
+            named.extend(view.webhook.map(|(url, _)| url));
+        }
+        for &id in &self.deliveries {
+            named.extend(self.model.delivery(id).await.unwrap().map(|view| view.url));
+        }
+        named
+    }
+
+    /// Nothing fails any more: whatever is pending is delivered, and soon.
+    pub(super) async fn drain(&mut self) {
+        for name in PLAIN.iter().chain(&OWN_SECRET) {
+            self.change(&url(name), EndpointChange::Enabled(true)).await;
+        }
+        while self.store.counters().await.unwrap().pending_deliveries > 0 {
+            let next_due = self.store.next_due(self.now).await.unwrap();
+            let ready = !self.held.is_empty();
+            let ends = self
+                .held
+                .keys()
+                .map(|&id| (id, Outcome::Delivered))
+                .collect();
+            self.write(ends, vec![], vec![], RoomFor::Everybody).await;
+            self.claim().await;
+            if self.held.is_empty() && !ready {
+                assert!(next_due.is_some(), "something is pending, but never due");
+                self.pass(next_due.unwrap().since(self.now));
+            }
+        }
+        self.compare_all().await;
+        for &id in &self.deliveries {
+            let view = self.store.delivery(id).await.unwrap();
+            assert!(view.is_none_or(|view| view.state != DeliveryState::Pending));
+        }
+    }
+}
+
+fn all() -> List {
+    List {
+        limit: PLENTY,
+        cursor: None,
+    }
+}

@@ -1,0 +1,205 @@
+//! What a history does next.
+
+use std::time::Duration;
+
+use notify_core::delivery::{DeadReason, Outcome};
+use notify_core::endpoint::EventFilter;
+use notify_core::store::{Append, DeadFilter, RegisterWebhook, Registration, Retention, Store};
+use notify_core::{DeliveryId, EndpointUrl, JobEvent, JobStatus, Keyring, Secret, Timestamp};
+
+use super::pair::Pair;
+use crate::store_suite::Draw;
+use crate::store_suite::rig::{completed, event, job, secs, url};
+
+const JOBS: [&str; 5] = ["one", "two", "three", "four", "five"];
+
+/// Endpoints that never have a secret of their own.
+pub(super) const PLAIN: [&str; 3] = ["a", "b", "c"];
+
+/// Endpoints that have one from their first mention.
+pub(super) const OWN_SECRET: [&str; 2] = ["x", "y"];
+
+/// One step of a history.
+#[derive(Debug)]
+pub(super) enum Step {
+    Write {
+        ends: Vec<(DeliveryId, Outcome)>,
+        stale: Vec<usize>,
+        appends: Vec<Append>,
+        room: RoomFor,
+    },
+    Register(Box<Registration>),
+    Claim,
+    Redeliver(DeadFilter),
+    Drop(DeadFilter),
+    Trim(Retention),
+    Enable(EndpointUrl, bool),
+    Rotate(EndpointUrl, Box<Keyring>),
+    Wait(Duration),
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum RoomFor {
+    Nobody,
+    Everybody,
+    AllBut(EndpointUrl),
+}
+
+impl<S: Store> Pair<S> {
+    /// Draws the next step.
+    pub(super) fn plan(&mut self, draw: &mut Draw) -> Step {
+        match draw.below(100) {
+            0..50 => self.plan_write(draw),
+            50..62 => Step::Claim,
+            62..70 => Step::Register(Box::new(self.plan_registration(draw))),
+            70..76 => Step::Redeliver(self.plan_filter(draw)),
+            76..78 => Step::Drop(self.plan_filter(draw)),
+            78..84 => Step::Trim(Retention {
+                jobs: secs(draw.pick(&[30, 300])),
+                dead_letters: secs(draw.pick(&[60, 3_000])),
+            }),
+            84..89 => Step::Enable(url(draw.pick(&PLAIN)), draw.chance(65)),
+            89..91 => {
+                let [newest, old] =
+                    [draw.number(), draw.number()].map(|number| secret(&number.to_string()));
+                let ring = if draw.chance(50) {
+                    Keyring::new(newest)
+                } else {
+                    Keyring::rotating(newest, old)
+                };
+                Step::Rotate(url(draw.pick(&OWN_SECRET)), Box::new(ring))
+            }
+            _ => Step::Wait(draw.pick(&[
+                Duration::from_millis(200),
+                secs(1),
+                secs(20),
+                secs(61),
+                secs(400),
+            ])),
+        }
+    }
+
+    fn plan_write(&mut self, draw: &mut Draw) -> Step {
+        let held: Vec<DeliveryId> = self.held.keys().copied().collect();
+        let ends = held
+            .into_iter()
+            .filter(|_| draw.chance(40))
+            .collect::<Vec<_>>();
+        let ends = ends
+            .into_iter()
+            .map(|id| (id, self.plan_outcome(draw)))
+            .collect();
+        let stale = (0..self.ended.len()).filter(|_| draw.chance(2)).collect();
+        let appends = (0..draw.below(5)).map(|_| self.plan_append(draw)).collect();
+        let room = match draw.below(3) {
+            0 => RoomFor::Nobody,
+            1 => RoomFor::Everybody,
+            _ => RoomFor::AllBut(url(draw.pick(&PLAIN))),
+        };
+        Step::Write {
+            ends,
+            stale,
+            appends,
+            room,
+        }
+    }
+
+    fn plan_outcome(&self, draw: &mut Draw) -> Outcome {
+        let spans = [
+            Duration::ZERO,
+            Duration::from_millis(700),
+            secs(15),
+            secs(55),
+            secs(120),
+        ];
+        match draw.below(10) {
+            0..4 => Outcome::Delivered,
+            4..7 => Outcome::Retry {
+                due_at: self.now.plus(draw.pick(&spans)),
+            },
+            7 => Outcome::Released,
+            8 => Outcome::Superseded,
+            _ => {
+                // Rarely, since it disables the endpoint.
+                let reasons = if draw.chance(20) {
+                    &DeadReason::ALL[..]
+                } else {
+                    &[DeadReason::Exhausted]
+                };
+                Outcome::Dead {
+                    reason: draw.pick(reasons),
+                }
+            }
+        }
+    }
+
+    fn plan_append(&mut self, draw: &mut Draw) -> Append {
+        let of = draw.pick(&JOBS);
+        let event = match draw.below(20) {
+            0..4 => event(JobStatus::Queued),
+            4..17 => JobEvent::processing(u8::try_from(draw.below(100)).unwrap()),
+            17 => JobEvent::failed("it broke"),
+            18 => JobEvent::cancelled(),
+            _ => completed(),
+        };
+        let mut append = if draw.chance(15) {
+            // Few keys, so that some are repeated with the same content or other.
+            let event = event.clone();
+            self.desk
+                .append_once(&format!("key-{}", draw.below(3)), of, event)
+        } else {
+            self.desk.append(of, event)
+        };
+        append.webhook = draw.chance(50).then(|| url(draw.pick(&PLAIN)));
+        let spaced = !self.restarted && draw.chance(70);
+        append.progress_min_interval = if spaced {
+            Duration::from_millis(500)
+        } else {
+            Duration::ZERO
+        };
+        self.deliveries.extend(append.fresh.deliveries);
+        append
+    }
+
+    fn plan_registration(&self, draw: &mut Draw) -> Registration {
+        let own = draw.chance(30);
+        let name = if own {
+            draw.pick(&OWN_SECRET)
+        } else {
+            draw.pick(&PLAIN)
+        };
+        let webhook = RegisterWebhook {
+            url: url(name),
+            filter: draw.pick(&[
+                EventFilter::ALL,
+                EventFilter::only([JobStatus::Queued]),
+                EventFilter::only([]),
+            ]),
+            secret: (own && draw.chance(50)).then(|| secret(draw.pick(&["first", "second"]))),
+            secret_if_new: own.then(|| secret("new")),
+        };
+        Registration {
+            replace_token: draw.chance(70),
+            webhook: draw.chance(80).then_some(webhook),
+            ..self.desk.registration(draw.pick(&JOBS))
+        }
+    }
+
+    fn plan_filter(&self, draw: &mut Draw) -> DeadFilter {
+        let since = self.now.as_millis() - draw.below(200_000);
+        DeadFilter {
+            delivery: None,
+            job: draw.chance(30).then(|| job(draw.pick(&JOBS))),
+            endpoint: None,
+            reason: draw.chance(30).then(|| draw.pick(&DeadReason::ALL)),
+            since: draw.chance(30).then(|| Timestamp::from_millis(since)),
+            until: draw
+                .chance(30)
+                .then(|| Timestamp::from_millis(since + 50_000)),
+        }
+    }
+}
+
+fn secret(text: &str) -> Secret {
+    Secret::parse(text).unwrap()
+}

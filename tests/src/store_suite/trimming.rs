@@ -1,0 +1,228 @@
+//! Retention: what is forgotten, when, and what never is.
+
+use notify_core::delivery::{DeadReason, DeliveryState, Outcome};
+use notify_core::store::{DeadFilter, EndpointChange, Retention, Store};
+use notify_core::{JobEvent, Keyring, Secret};
+
+use super::StoreFactory;
+use super::rig::{PLENTY, Rig, completed, job, secs, url};
+
+const RETENTION: Retention = Retention {
+    jobs: secs(60),
+    dead_letters: secs(600),
+};
+
+async fn trim<S: Store>(rig: &Rig<S>) -> u64 {
+    rig.store.trim(rig.now(), RETENTION, PLENTY).await.unwrap()
+}
+
+async fn is_known<S: Store>(rig: &Rig<S>, of: &str) -> bool {
+    let view = rig.store.job(&job(of)).await.unwrap();
+    assert_eq!(
+        rig.store.read(&job(of), 0, 1).await.unwrap().is_some(),
+        view.is_some()
+    );
+    view.is_some()
+}
+
+pub async fn a_finished_job_is_forgotten_whole(factory: &impl StoreFactory) {
+    let rig = Rig::fresh(factory).await;
+    rig.tell("job", &url("a")).await;
+    rig.accept(rig.append("job", completed())).await;
+    let leased = rig.claim_one().await;
+    let delivery = leased.delivery().id;
+    rig.settle(leased, Outcome::Delivered).await;
+    rig.wait(secs(59));
+    assert_eq!(trim(&rig).await, 0);
+    assert!(is_known(&rig, "job").await);
+    rig.wait(secs(1));
+    assert_eq!(trim(&rig).await, 1);
+    assert!(!is_known(&rig, "job").await);
+    assert_eq!(rig.store.token(&job("job")).await, Ok(None));
+    assert_eq!(rig.store.delivery(delivery).await, Ok(None));
+    assert!(rig.deliveries("job").await.is_empty());
+    assert_eq!(rig.store.counters().await.unwrap().jobs, 0);
+    assert_eq!(trim(&rig).await, 0);
+}
+
+pub async fn retention_begins_with_the_last_settled_delivery(factory: &impl StoreFactory) {
+    let rig = Rig::fresh(factory).await;
+    for name in ["a", "b"] {
+        rig.accept(rig.append_for(&url(name), "job", JobEvent::queued()))
+            .await;
+    }
+    rig.accept(rig.append("job", completed())).await;
+    for leased in rig.claim().await {
+        rig.wait(secs(40));
+        assert_eq!(trim(&rig).await, 0);
+        rig.settle(leased, Outcome::Delivered).await;
+    }
+    rig.wait(secs(59));
+    assert_eq!(trim(&rig).await, 0);
+    rig.wait(secs(1));
+    assert_eq!(trim(&rig).await, 1);
+}
+
+pub async fn retention_begins_with_the_end_if_that_is_later(factory: &impl StoreFactory) {
+    let rig = Rig::fresh(factory).await;
+    rig.accept(rig.append_for(&url("a"), "job", JobEvent::queued()))
+        .await;
+    let leased = rig.claim_one().await;
+    rig.settle(leased, Outcome::Delivered).await;
+    rig.wait(secs(3_600));
+    rig.accept(rig.append("job", completed())).await;
+    rig.wait(secs(59));
+    assert_eq!(trim(&rig).await, 0);
+    rig.wait(secs(1));
+    assert_eq!(trim(&rig).await, 1);
+}
+
+pub async fn a_running_job_is_never_forgotten(factory: &impl StoreFactory) {
+    let rig = Rig::fresh(factory).await;
+    rig.register(rig.registration("silent")).await.unwrap();
+    rig.accept(rig.append_for(&url("a"), "running", JobEvent::processing(1)))
+        .await;
+    let leased = rig.claim_one().await;
+    rig.settle(leased, Outcome::Delivered).await;
+    rig.wait(secs(10 * 365 * 86_400));
+    assert_eq!(trim(&rig).await, 0);
+    assert!(is_known(&rig, "silent").await && is_known(&rig, "running").await);
+}
+
+pub async fn a_finished_job_with_something_pending_is_kept(factory: &impl StoreFactory) {
+    let rig = Rig::fresh(factory).await;
+    rig.accept(rig.append_for(&url("a"), "waits", completed()))
+        .await;
+    rig.accept(rig.append_for(&url("b"), "leased", completed()))
+        .await;
+    let mut leased = rig.claim().await;
+    rig.settle(leased.pop().unwrap(), Outcome::Released).await;
+    rig.wait(secs(86_400));
+    assert_eq!(trim(&rig).await, 0);
+    assert!(is_known(&rig, "waits").await && is_known(&rig, "leased").await);
+    assert_eq!(rig.pending().await, 2);
+}
+
+pub async fn dead_letters_have_their_own_retention(factory: &impl StoreFactory) {
+    let rig = Rig::fresh(factory).await;
+    rig.bury(&url("a"), "old", DeadReason::Exhausted).await;
+    rig.accept(rig.append("old", completed())).await;
+    rig.wait(secs(300));
+    rig.bury(&url("a"), "new", DeadReason::Exhausted).await;
+    assert_eq!(trim(&rig).await, 1);
+    assert!(!is_known(&rig, "old").await);
+    rig.wait(secs(299));
+    assert_eq!(trim(&rig).await, 0);
+    rig.wait(secs(1));
+    assert_eq!(trim(&rig).await, 1);
+    let left = rig.dead(DeadFilter::default()).await;
+    assert_eq!(
+        left.iter()
+            .map(|letter| letter.job_id.as_str())
+            .collect::<Vec<_>>(),
+        ["new"]
+    );
+    // The delivery is still what it was, as long as its job is known.
+    assert_eq!(rig.states("new").await, [(1, DeliveryState::Dead)]);
+}
+
+pub async fn a_trim_keeps_to_its_limit(factory: &impl StoreFactory) {
+    let rig = Rig::fresh(factory).await;
+    for number in 0..7 {
+        let name = format!("job-{number}");
+        rig.bury(&url("a"), &name, DeadReason::Exhausted).await;
+        rig.accept(rig.append(&name, completed())).await;
+        rig.wait(secs(1));
+    }
+    rig.wait(secs(3_600));
+    let mut counts = Vec::new();
+    for _ in 0..5 {
+        counts.push(rig.store.trim(rig.now(), RETENTION, 2).await.unwrap());
+        if counts.len() == 1 {
+            // Those that ended first go first.
+            assert!(!is_known(&rig, "job-0").await && is_known(&rig, "job-2").await);
+        }
+    }
+    assert_eq!(counts, [4, 4, 4, 2, 0]);
+}
+
+pub async fn a_redelivery_puts_retention_off(factory: &impl StoreFactory) {
+    let rig = Rig::fresh(factory).await;
+    rig.bury(&url("a"), "job", DeadReason::Exhausted).await;
+    rig.accept(rig.append("job", completed())).await;
+    rig.wait(secs(50));
+    rig.store
+        .redeliver(rig.now(), DeadFilter::default())
+        .await
+        .unwrap();
+    rig.wait(secs(50));
+    assert_eq!(trim(&rig).await, 0);
+    let leased = rig.claim_one().await;
+    rig.settle(leased, Outcome::Delivered).await;
+    rig.wait(secs(59));
+    assert_eq!(trim(&rig).await, 0);
+    rig.wait(secs(1));
+    assert_eq!(trim(&rig).await, 1);
+}
+
+pub async fn a_forgotten_job_begins_anew(factory: &impl StoreFactory) {
+    let rig = Rig::fresh(factory).await;
+    rig.tell("job", &url("a")).await;
+    let old = rig
+        .accept(rig.append("job", JobEvent::cancelled()))
+        .await
+        .record
+        .id();
+    let leased = rig.claim_one().await;
+    rig.settle(leased, Outcome::Delivered).await;
+    rig.wait(secs(60));
+    trim(&rig).await;
+    let appended = rig.accept(rig.append("job", JobEvent::queued())).await;
+    let new = appended.record.id();
+    assert_eq!(new.sequence(), 1);
+    assert_ne!(new.epoch(), old.epoch());
+    assert!(appended.lanes.is_empty());
+    assert!(
+        !rig.store
+            .job(&job("job"))
+            .await
+            .unwrap()
+            .unwrap()
+            .registered
+    );
+}
+
+pub async fn what_is_known_of_an_endpoint_outlives_its_jobs(factory: &impl StoreFactory) {
+    let rig = Rig::fresh(factory).await;
+    let secret = Keyring::new(Secret::parse("own").unwrap());
+    let changes = [
+        ("secret", EndpointChange::Keyring(Box::new(secret.clone()))),
+        ("disabled", EndpointChange::Enabled(false)),
+    ];
+    for (name, change) in changes {
+        rig.tell(name, &url(name)).await;
+        let id = rig.endpoint_id(&url(name)).await;
+        rig.store.change_endpoint(id, change).await.unwrap();
+        rig.tell(name, &url("other")).await;
+        rig.accept(rig.append(name, completed())).await;
+        let leased = rig.claim_one().await;
+        rig.settle(leased, Outcome::Delivered).await;
+    }
+    rig.wait(secs(60));
+    assert_eq!(trim(&rig).await, 2);
+    let kept = rig
+        .store
+        .endpoint_at(&url("secret"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(kept.keyring, Some(secret));
+    assert!(
+        !rig.store
+            .endpoint_at(&url("disabled"))
+            .await
+            .unwrap()
+            .unwrap()
+            .enabled
+    );
+}

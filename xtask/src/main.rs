@@ -1,0 +1,80 @@
+//! The workspace's own commands: `cargo xtask test`, `cargo xtask ci` and `cargo
+//! xtask bench`.
+//!
+//! Everything that checks this project is a command here, so that a person and
+//! CI run the same thing: `.ci/run` calls `cargo xtask ci` and nothing else.
+//! This package imports no crate of the workspace and nothing beyond `std`, so
+//! it builds in a second and still reports when the rest does not compile.
+//!
+//! - [`usage`]: what the command line asks for;
+//! - [`ci`], [`mod@test`], [`mod@bench`]: the commands, each a list of steps;
+//! - [`suite`]: integration tests that need something from outside, which is a
+//!   [`need`]: a program ([`debian`]), or packages ([`python`], [`npm`]);
+//! - [`step`]: one child process, streamed and timed;
+//! - [`tally`]: how many tests passed, failed and were skipped.
+//!
+//! Children stay in this program's process group. Ctrl-C in a terminal reaches
+//! all of them at once, and there is nothing here to clean up after it.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for people in a terminal reports there"
+)]
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::{env, io};
+
+use crate::usage::{Task, USAGE};
+
+mod bench;
+mod ci;
+mod crash;
+mod debian;
+mod mounts;
+mod need;
+mod npm;
+mod python;
+mod sim;
+mod step;
+mod suite;
+mod tally;
+mod test;
+mod usage;
+
+fn main() -> ExitCode {
+    let task = match usage::parse(env::args().skip(1)) {
+        Ok(task) => task,
+        Err(wrong) => {
+            eprintln!("xtask: {wrong}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    if let Err(error) = enter_workspace() {
+        eprintln!("xtask: cannot enter the workspace's folder: {error}");
+        return ExitCode::FAILURE;
+    }
+    let succeeded = match task {
+        Task::Help => {
+            println!("{USAGE}");
+            true
+        }
+        Task::Ci => ci::run(),
+        Task::Test(options) => test::run(&options),
+        Task::Bench(bench) => bench::run(bench),
+        Task::Crash => crash::run(),
+        Task::Sim(seeds) => sim::run(&seeds),
+    };
+    if succeeded {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Makes the workspace's root the current folder, so that a command means the
+/// same wherever in the workspace it was typed.
+fn enter_workspace() -> io::Result<()> {
+    env::set_current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+}

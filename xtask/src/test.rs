@@ -1,0 +1,83 @@
+//! `cargo xtask test`: every test there is, and one closing line.
+
+use crate::step::Step;
+use crate::suite;
+use crate::tally::Tally;
+use crate::usage::TestOptions;
+
+/// Runs the tests, prints the closing line, and says whether all is well.
+pub(crate) fn run(options: &TestOptions) -> bool {
+    let total = run_steps(options);
+    if total.is_empty() {
+        println!("no test ran; nothing is called {:?}", options.for_binaries);
+    }
+    println!("{total}");
+    total.is_success(options.require_all)
+}
+
+fn run_steps(options: &TestOptions) -> Tally {
+    // The integration tests start the programs that this builds; without them
+    // they would only fail one by one.
+    if !build_programs().run() {
+        return Tally::ONE_FAILED;
+    }
+    let left_out = suite::prepare();
+    let mut total = left_out.tally;
+    for step in test_steps() {
+        total += step
+            .args(&options.for_binaries)
+            .args(&left_out.for_binaries)
+            .run_tests();
+    }
+    if !hub_without_features().run() {
+        total += Tally::ONE_FAILED;
+    }
+    total
+}
+
+fn build_programs() -> Step {
+    let packages = ["--package=notify-server", "--package=notify-receivers"];
+    let arguments = [&["build", "--bins"][..], &packages].concat();
+    Step::cargo("build the programs", &arguments)
+}
+
+/// Each ends in `--`, after which the test binaries' own arguments follow.
+fn test_steps() -> [Step; 3] {
+    [
+        // `--all-targets` leaves the doc tests out, so they are a step of
+        // their own.
+        Step::cargo(
+            "unit and integration tests",
+            &[
+                "test",
+                "--workspace",
+                "--all-targets",
+                "--no-fail-fast",
+                "--",
+            ],
+        ),
+        Step::cargo(
+            "doc tests",
+            &["test", "--workspace", "--doc", "--no-fail-fast", "--"],
+        ),
+        // On its own, because in a build of the whole workspace other crates
+        // could switch the features on or supply what one of them lacks.
+        Step::cargo(
+            "notify-verify with all features",
+            &[
+                "test",
+                "--package",
+                "notify-verify",
+                "--all-features",
+                "--no-fail-fast",
+                "--",
+            ],
+        ),
+    ]
+}
+
+/// Users who bring their own transport and store compile no HTTP client.
+fn hub_without_features() -> Step {
+    let arguments = ["check", "--package", "notify-hub", "--no-default-features"];
+    Step::cargo("notify-hub without features", &arguments)
+}

@@ -1,0 +1,174 @@
+//! What the command line asks for.
+
+use crate::bench::{self, Bench};
+use crate::sim::Seeds;
+
+/// What `cargo xtask help` prints.
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  test [--require-all] [-- FILTER...]
+      Build the program, then run every test: unit, integration and doc tests,
+      and the feature combinations. What follows `--` goes to the test binaries.
+      A suite whose outside program is missing is skipped and counted;
+      with --require-all that is a failure.
+  ci
+      Format, lints, docs, dependency policy, then `test --require-all`.
+  bench store
+      What it costs that accepted means durable, against bare SQLite.
+  bench verify
+      What it costs a receiver to verify a webhook, against the bare HMAC.
+  crash
+      Kill the program, cut its power, fill and break its disk, again and again,
+      and count what is lost of what it acknowledged. Takes minutes, and root.
+  sim [--seeds N] [--from S]
+      Simulate scheduler and store under faults, in N worlds (10000) from the
+      seed S (0) on. The first that breaks an invariant is shown, with its seed.
+  help
+      This text.";
+
+/// One command, as asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Print [`USAGE`].
+    Help,
+    /// Check everything.
+    Ci,
+    /// Run the tests.
+    Test(TestOptions),
+    /// Measure.
+    Bench(Bench),
+    /// Break things.
+    Crash,
+    /// Simulate.
+    Sim(Seeds),
+}
+
+/// How to run the tests.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct TestOptions {
+    /// Whether a skipped test or suite is a failure.
+    pub(crate) require_all: bool,
+    /// What the test binaries are given: a part of a test's name, or their flags.
+    pub(crate) for_binaries: Vec<String>,
+}
+
+/// Reads the arguments that follow the program's name.
+///
+/// # Errors
+///
+/// A sentence for the person who typed them.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Task, String> {
+    let mut arguments = arguments.into_iter();
+    let command = arguments.next().ok_or("no command given")?;
+    let task = match command.as_str() {
+        "help" | "--help" | "-h" => Task::Help,
+        "ci" => Task::Ci,
+        "test" => return parse_test(arguments).map(Task::Test),
+        "crash" => Task::Crash,
+        "sim" => return parse_sim(arguments).map(Task::Sim),
+        "bench" => Task::Bench(parse_bench(arguments.next())?),
+        unknown => return Err(format!("no command `{unknown}`")),
+    };
+    match arguments.next() {
+        None => Ok(task),
+        Some(extra) => Err(format!("`{command}` takes no `{extra}`")),
+    }
+}
+
+fn parse_test(mut arguments: impl Iterator<Item = String>) -> Result<TestOptions, String> {
+    let mut options = TestOptions::default();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--require-all" => options.require_all = true,
+            "--" => options.for_binaries.extend(arguments.by_ref()),
+            unknown => {
+                return Err(format!(
+                    "`test` takes no `{unknown}`; a filter follows `--`"
+                ));
+            }
+        }
+    }
+    Ok(options)
+}
+
+fn parse_sim(mut arguments: impl Iterator<Item = String>) -> Result<Seeds, String> {
+    let mut seeds = Seeds::default();
+    while let Some(argument) = arguments.next() {
+        let place = match argument.as_str() {
+            "--from" => &mut seeds.from,
+            "--seeds" => &mut seeds.count,
+            unknown => return Err(format!("`sim` takes no `{unknown}`")),
+        };
+        let number = arguments.next().and_then(|number| number.parse().ok());
+        *place = number.ok_or(format!("`{argument}` takes a whole number"))?;
+    }
+    Ok(seeds)
+}
+
+fn parse_bench(name: Option<String>) -> Result<Bench, String> {
+    let name = name.ok_or("`bench` takes the name of one")?;
+    let known = bench::ALL.iter().find(|known| known.0 == name);
+    known.copied().ok_or(format!("no bench `{name}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_parse(line: &str, expected: Result<Task, &str>) {
+        let parsed = parse(line.split_whitespace().map(String::from));
+        assert_eq!(parsed, expected.map_err(String::from));
+    }
+
+    fn test_task(require_all: bool, for_binaries: &[&str]) -> Result<Task, &'static str> {
+        Ok(Task::Test(TestOptions {
+            require_all,
+            for_binaries: for_binaries.iter().map(|&text| text.into()).collect(),
+        }))
+    }
+
+    #[test]
+    fn each_command_is_known_by_its_name() {
+        check_parse("help", Ok(Task::Help));
+        check_parse("ci", Ok(Task::Ci));
+        check_parse("crash", Ok(Task::Crash));
+        check_parse("test", test_task(false, &[]));
+        check_parse("test --require-all", test_task(true, &[]));
+        check_parse("bench verify", Ok(Task::Bench(Bench("verify"))));
+    }
+
+    #[test]
+    fn what_follows_the_dashes_goes_to_the_test_binaries() {
+        check_parse("test -- lane::", test_task(false, &["lane::"]));
+        check_parse(
+            "test --require-all -- lane --exact --require-all",
+            test_task(true, &["lane", "--exact", "--require-all"]),
+        );
+    }
+
+    #[test]
+    fn a_simulation_takes_its_seeds() {
+        let sim = |from, count| Ok(Task::Sim(Seeds { from, count }));
+        check_parse("sim", sim(0, 10_000));
+        check_parse("sim --from 7 --seeds 1", sim(7, 1));
+        check_parse("sim --seeds", Err("`--seeds` takes a whole number"));
+        check_parse("sim --seeds -1", Err("`--seeds` takes a whole number"));
+        check_parse("sim --seed 1", Err("`sim` takes no `--seed`"));
+    }
+
+    #[test]
+    fn anything_else_is_refused_by_name() {
+        check_parse("", Err("no command given"));
+        check_parse("tset", Err("no command `tset`"));
+        check_parse("ci --fast", Err("`ci` takes no `--fast`"));
+        check_parse("bench", Err("`bench` takes the name of one"));
+        check_parse("bench verfiy", Err("no bench `verfiy`"));
+        check_parse("bench verify 2", Err("`bench` takes no `2`"));
+        check_parse(
+            "test lane",
+            Err("`test` takes no `lane`; a filter follows `--`"),
+        );
+    }
+}
