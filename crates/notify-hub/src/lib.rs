@@ -1,5 +1,5 @@
-//! The job-notification engine: one event log per job, behind webhooks, streams
-//! and polling.
+//! The job-notification engine: one event log per job, behind webhooks and
+//! streams.
 //!
 //! [`JobNotifier`] is all that a service holds. It drives the pure rules of
 //! `notify-core`: it owns the tasks, reads the clock, draws the random numbers,

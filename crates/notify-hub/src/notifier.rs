@@ -23,8 +23,8 @@ use crate::token::{self, JobToken};
 
 pub use builder::Builder;
 
-/// Tells customers how their jobs go: one event log per job, behind webhooks,
-/// streams and polling.
+/// Tells customers how their jobs go: one event log per job, behind webhooks
+/// and streams.
 ///
 /// Not `Clone`; share it in an [`Arc`]. Its tasks start at the first call that
 /// needs them and end with [`shutdown`](Self::shutdown), or abruptly when it is

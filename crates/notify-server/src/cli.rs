@@ -96,7 +96,7 @@ impl Stop {
 #[command(
     name = "notify",
     version,
-    about = "Tells customers how their jobs go: signed webhooks, resumable streams, polling"
+    about = "Tells customers how their jobs go: signed webhooks and resumable streams"
 )]
 struct Cli {
     #[command(subcommand)]
