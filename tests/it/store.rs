@@ -1,17 +1,12 @@
-//! Every store of the workspace, put through the suite.
+//! The memory store, put through the suite, and a look at the suite itself.
 
 use std::fs;
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use notify_hub::{MemoryLimits, MemoryStore};
-use notify_sqlite::{SqliteOptions, SqliteStore};
 use notify_tests::store_suite;
-use notify_tests::store_suite::{Bounds, DurableFactory, Restart, StoreFactory};
-use tempfile::TempDir;
+use notify_tests::store_suite::{Bounds, StoreFactory};
 
 store_suite!(memory, Memory);
-store_suite!(sqlite, Sqlite::default(), durable);
 
 struct Memory;
 
@@ -24,68 +19,6 @@ impl StoreFactory for Memory {
             progress_events_max: bounds.progress_events_max,
             ..MemoryLimits::default()
         })
-    }
-}
-
-#[derive(Default)]
-struct Sqlite {
-    /// The directory of the store that was opened last.
-    last: Mutex<Option<(TempDir, SqliteOptions)>>,
-}
-
-impl Sqlite {
-    fn open(&self, dir: TempDir, options: SqliteOptions) -> SqliteStore {
-        let store = SqliteStore::open(dir.path(), options).unwrap();
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = Some((dir, options));
-        store
-    }
-}
-
-impl StoreFactory for Sqlite {
-    type Store = SqliteStore;
-
-    async fn fresh(&self, bounds: Bounds) -> SqliteStore {
-        let options = SqliteOptions {
-            pending_deliveries_max: bounds.pending_deliveries_max,
-            progress_events_max: bounds.progress_events_max,
-            min_free_bytes: 0,
-            ..SqliteOptions::default()
-        };
-        self.open(TempDir::new().unwrap(), options)
-    }
-}
-
-impl DurableFactory for Sqlite {
-    /// The store of a crash is opened from a copy of the files as they were while
-    /// it was running. The database is copied before its log, so that a checkpoint
-    /// in between takes nothing away: what it wrote to the one is still in the
-    /// other.
-    async fn restart(&self, store: SqliteStore, how: Restart) -> SqliteStore {
-        let last = self
-            .last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let (dir, options) = last.unwrap();
-        let dir = match how {
-            Restart::Orderly => dir,
-            Restart::Crash => {
-                let copy = TempDir::new().unwrap();
-                for file in ["notify.db", "notify.db-wal"] {
-                    copy_if_there(&dir.path().join(file), &copy.path().join(file));
-                }
-                copy
-            }
-        };
-        drop(store);
-        self.open(dir, options)
-    }
-}
-
-fn copy_if_there(from: &Path, to: &Path) {
-    if from.exists() {
-        fs::copy(from, to).unwrap();
     }
 }
 
