@@ -9,7 +9,8 @@
 //! **Flow.** A backend's tests are one line, [`store_suite!`](crate::store_suite!).
 //! It makes one test of each case, so that a report names the fact that fails.
 //! What survives a restart is asked only of stores that promise it: they
-//! implement [`DurableFactory`] and say `durable`.
+//! implement [`DurableFactory`] and say `durable`. Each case is also put to the
+//! store behind a [`RepeatingStore`], which loses every answer once.
 //!
 //! **Not asked.** What the port leaves open: which of several endpoints is served
 //! first, which of several deliveries that are due at the same time, when an
@@ -27,6 +28,8 @@
 use std::future::Future;
 
 use notify_core::Store;
+
+use crate::repeating_store::RepeatingStore;
 
 pub mod accepting;
 pub mod dead_letters;
@@ -66,6 +69,24 @@ pub trait DurableFactory: StoreFactory {
     -> impl Future<Output = Self::Store> + Send;
 }
 
+/// The same stores, asked everything twice, as by callers whose first answer got
+/// lost: every case must hold all the same.
+pub struct AskedTwice<F>(pub F);
+
+impl<F: StoreFactory + Sync> StoreFactory for AskedTwice<F> {
+    type Store = RepeatingStore<F::Store>;
+
+    async fn fresh(&self, bounds: Bounds) -> Self::Store {
+        RepeatingStore::new(self.0.fresh(bounds).await)
+    }
+}
+
+impl<F: DurableFactory + Sync> DurableFactory for AskedTwice<F> {
+    async fn restart(&self, store: Self::Store, how: Restart) -> Self::Store {
+        RepeatingStore::new(self.0.restart(store.into_inner(), how).await)
+    }
+}
+
 /// How a store ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restart {
@@ -102,7 +123,8 @@ impl Default for Bounds {
 
 /// Puts a kind of store through the suite: `store_suite!(name, factory)`, and
 /// `store_suite!(name, factory, durable)` for one that outlives its process. The
-/// tests are named `name::room::case`.
+/// tests are named `name::room::case`, and `name::asked_twice::room::case` where
+/// every answer is lost once.
 #[macro_export]
 macro_rules! store_suite {
     ($suite:ident, $factory:expr) => {
@@ -114,6 +136,14 @@ macro_rules! store_suite {
             }
 
             $crate::store_suite! { @every_store }
+
+            mod asked_twice {
+                fn factory() -> impl $crate::store_suite::StoreFactory {
+                    $crate::store_suite::AskedTwice(super::factory())
+                }
+
+                $crate::store_suite! { @every_store }
+            }
         }
     };
     ($suite:ident, $factory:expr, durable) => {
@@ -129,6 +159,19 @@ macro_rules! store_suite {
                 use super::factory;
 
                 $crate::store_suite! { @durable_store }
+            }
+
+            mod asked_twice {
+                fn factory() -> impl $crate::store_suite::DurableFactory {
+                    $crate::store_suite::AskedTwice(super::factory())
+                }
+
+                $crate::store_suite! { @every_store }
+                mod durable {
+                    use super::factory;
+
+                    $crate::store_suite! { @durable_store }
+                }
             }
         }
     };
