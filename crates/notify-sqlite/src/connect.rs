@@ -9,6 +9,7 @@ use crate::error::{Fault, OpenError};
 use crate::files::{DataDir, Files};
 use crate::options::Synchronous;
 use crate::schema;
+use crate::wal;
 
 /// The oldest SQLite that may be used: earlier ones can corrupt the log when two
 /// connections write and checkpoint at once (the "WAL-reset bug").
@@ -31,6 +32,7 @@ pub(crate) fn writer(dir: &DataDir, synchronous: Synchronous) -> Result<Connecti
         });
     }
     dir.prepare_database()?;
+    warn_of_a_cut(&dir.files().wal())?;
     let file = dir.files().database();
     let conn = open(&file, OpenFlags::SQLITE_OPEN_READ_WRITE)
         .map_err(|fault| OpenError::fault(&file, fault))?;
@@ -46,6 +48,23 @@ pub(crate) fn reader(files: &Files) -> Result<Connection, OpenError> {
         .map_err(|fault| OpenError::fault(&file, fault))?;
     admit(&conn, &file)?;
     Ok(conn)
+}
+
+/// Says what SQLite will not say: that it drops the end of its log.
+fn warn_of_a_cut(file: &Path) -> Result<(), OpenError> {
+    let log = wal::look(file).map_err(|error| OpenError::io(file, error))?;
+    let name = file.display();
+    if log.headless {
+        tracing::warn!(file = %name, "the log's header is damaged; what was only in the log is lost");
+    } else if log.cut > 0 {
+        tracing::warn!(
+            file = %name,
+            pages_kept = log.kept,
+            pages_cut = log.cut,
+            "the log is cut: its end is a commit that a power cut left unfinished, or is damaged",
+        );
+    }
+    Ok(())
 }
 
 fn open(file: &Path, flags: OpenFlags) -> Result<Connection, Fault> {

@@ -70,7 +70,7 @@ impl Files {
         self.dir.join("notify.db")
     }
 
-    fn wal(&self) -> PathBuf {
+    pub(crate) fn wal(&self) -> PathBuf {
         self.dir.join("notify.db-wal")
     }
 

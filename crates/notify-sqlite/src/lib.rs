@@ -13,7 +13,7 @@
 //!   claimed, so a delivery under way may be attempted once more.
 //! - Every row carries a CRC-32. A damaged one is refused and named in the log,
 //!   never served. A damaged log (WAL) is cut at its first bad frame by SQLite,
-//!   which leaves an earlier state, whole.
+//!   which leaves an earlier state, whole; that is logged as a warning.
 //! - If the disk fails while committing, the batch's outcome is unknown and the
 //!   store does nothing more; it never repeats an fsync. A full disk is no such
 //!   failure: the batch is rolled back and may be tried again.
@@ -54,6 +54,7 @@ mod reader;
 mod rows;
 pub mod schema;
 mod store;
+mod wal;
 mod worker;
 mod writer;
 

@@ -2,6 +2,7 @@
 //! every store does alike is asked by the suite in `notify-tests`.
 
 mod damage;
+mod log;
 mod opening;
 mod restarting;
 mod space;

@@ -135,3 +135,29 @@ async fn a_directory_that_cannot_be_used_exits_with_3() {
         [0x5a; 8192]
     );
 }
+
+#[tokio::test]
+async fn a_damaged_log_yields_what_was_before_and_a_warning() {
+    let scratch = tempfile::tempdir().unwrap();
+    let env = [("NOTIFY_API_KEY", KEY)];
+    let program = Program::start(&serve(scratch.path()), &env);
+    let address = program.address().await;
+    for progress in 1..=3 {
+        let event = json!({"status": "processing", "progress": progress}).to_string();
+        let post = HttpRequest::post("/v1/jobs/job-1/events", event).bearer(KEY);
+        assert_eq!(post.send(address).await.status, 202);
+    }
+    program.kill().await;
+    let log = scratch.path().join("notify.db-wal");
+    let mut bytes = std::fs::read(&log).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+
+    let program = Program::start(&serve(scratch.path()), &env);
+    let address = program.address().await;
+    program.stderr_line("the log is cut").await;
+    let job = HttpRequest::get("/v1/jobs/job-1").bearer(KEY);
+    let job = job.send(address).await.json();
+    assert_eq!(job.pointer("/sequence"), Some(&json!(2)), "{job}");
+    stop(program).await;
+}
