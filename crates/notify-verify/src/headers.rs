@@ -1,198 +1,256 @@
 //! Where the headers come from: whatever the receiver's framework has.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 
-#[cfg(feature = "http")]
-use notify_core::signing;
+use notify_core::signing::{
+    WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, X_WEBHOOK_SIGNATURE, X_WEBHOOK_TIMESTAMP,
+};
 
-/// A message's headers, looked up by name.
+use crate::error::VerifyError;
+
+/// A message's headers.
 ///
 /// Implemented for slices, arrays and vectors of pairs, for maps, and with the
-/// feature `http` for `http::HeaderMap`. Values may be text or bytes.
+/// feature `http` for `http::HeaderMap`. Values may be text or bytes. For any
+/// other shape it is one loop:
 ///
 /// ```
-/// use notify_verify::{HeaderFault, Headers};
+/// use notify_verify::{Headers, Verifier};
 ///
-/// let headers = [("Webhook-Id", "k3f9a2m7q1xz-12"), ("X-Job-Id", "a"), ("x-job-id", "a")];
-/// assert_eq!(headers.find("webhook-id"), Ok(Some("k3f9a2m7q1xz-12")));
-/// assert_eq!(headers.find("webhook-timestamp"), Ok(None));
-/// assert_eq!(headers.find("x-job-id"), Err(HeaderFault::Doubled));
+/// struct Lines(String);
+///
+/// impl Headers for Lines {
+///     fn visit<'h>(&'h self, each: &mut dyn FnMut(&'h str, &'h [u8])) {
+///         for (name, value) in self.0.lines().filter_map(|line| line.split_once(": ")) {
+///             each(name, value.as_bytes());
+///         }
+///     }
+/// }
+///
+/// let headers = Lines("webhook-id: a-1\nWebhook-Id: a-2".to_owned());
+/// let refused = Verifier::new(["secret"])?.verify(&headers, b"{}").unwrap_err();
+/// assert_eq!(refused.code(), "header_doubled:webhook-id");
+/// # Ok::<(), notify_verify::SecretsInvalid>(())
 /// ```
 pub trait Headers {
-    /// The value of the header `name`, which is given in lower case and must be
-    /// compared without regard to case; `None` if it is not there.
+    /// Hands every header to `each`, by its name in any case and its value.
     ///
-    /// # Errors
-    /// [`HeaderFault`] if it can't be read as one text. A header that is there
-    /// twice must not be answered with either value: a proxy in front and the
-    /// receiver behind it may each take another one.
-    fn find(&self, name: &str) -> Result<Option<&str>, HeaderFault>;
+    /// One that is there twice must be handed over twice, so that it can be
+    /// refused: a proxy in front and the receiver behind it may each take
+    /// another one.
+    fn visit<'h>(&'h self, each: &mut dyn FnMut(&'h str, &'h [u8]));
 }
 
 impl<N: AsRef<str>, V: AsRef<[u8]>> Headers for [(N, V)] {
-    fn find(&self, name: &str) -> Result<Option<&str>, HeaderFault> {
-        only(self.iter().map(|(name, value)| (name, value)), name)
+    fn visit<'h>(&'h self, each: &mut dyn FnMut(&'h str, &'h [u8])) {
+        for (name, value) in self {
+            each(name.as_ref(), value.as_ref());
+        }
     }
 }
 
 impl<N: AsRef<str>, V: AsRef<[u8]>, const LEN: usize> Headers for [(N, V); LEN] {
-    fn find(&self, name: &str) -> Result<Option<&str>, HeaderFault> {
-        self.as_slice().find(name)
+    fn visit<'h>(&'h self, each: &mut dyn FnMut(&'h str, &'h [u8])) {
+        self.as_slice().visit(each);
     }
 }
 
 impl<N: AsRef<str>, V: AsRef<[u8]>> Headers for Vec<(N, V)> {
-    fn find(&self, name: &str) -> Result<Option<&str>, HeaderFault> {
-        self.as_slice().find(name)
+    fn visit<'h>(&'h self, each: &mut dyn FnMut(&'h str, &'h [u8])) {
+        self.as_slice().visit(each);
     }
 }
 
-/// A map compares its keys with regard to case, so it is searched, and two
-/// spellings of one name count as doubled.
+/// Two spellings of one name count as one header that is there twice.
 impl<N: AsRef<str>, V: AsRef<[u8]>, S> Headers for HashMap<N, V, S> {
-    fn find(&self, name: &str) -> Result<Option<&str>, HeaderFault> {
-        only(self.iter(), name)
+    fn visit<'h>(&'h self, each: &mut dyn FnMut(&'h str, &'h [u8])) {
+        for (name, value) in self {
+            each(name.as_ref(), value.as_ref());
+        }
     }
 }
 
 /// As for a `HashMap`.
 impl<N: AsRef<str>, V: AsRef<[u8]>> Headers for BTreeMap<N, V> {
-    fn find(&self, name: &str) -> Result<Option<&str>, HeaderFault> {
-        only(self.iter(), name)
+    fn visit<'h>(&'h self, each: &mut dyn FnMut(&'h str, &'h [u8])) {
+        for (name, value) in self {
+            each(name.as_ref(), value.as_ref());
+        }
     }
 }
 
 #[cfg(feature = "http")]
 impl Headers for http::HeaderMap {
-    fn find(&self, name: &str) -> Result<Option<&str>, HeaderFault> {
-        let known = KNOWN.iter().find(|known| known.as_str() == name);
-        let values = match known {
-            Some(known) => self.get_all(known),
-            None => self.get_all(name),
-        };
-        only_value(values.iter().map(http::HeaderValue::as_bytes))
+    fn visit<'h>(&'h self, each: &mut dyn FnMut(&'h str, &'h [u8])) {
+        for (name, value) in self {
+            each(name.as_str(), value.as_bytes());
+        }
     }
 }
-
-/// What a verifier asks for, so that a name is not parsed for each message.
-#[cfg(feature = "http")]
-static KNOWN: [http::HeaderName; 5] = [
-    http::HeaderName::from_static(signing::WEBHOOK_ID),
-    http::HeaderName::from_static(signing::WEBHOOK_TIMESTAMP),
-    http::HeaderName::from_static(signing::WEBHOOK_SIGNATURE),
-    http::HeaderName::from_static(signing::X_WEBHOOK_SIGNATURE),
-    http::HeaderName::from_static(signing::X_WEBHOOK_TIMESTAMP),
-];
 
 impl<H: Headers + ?Sized> Headers for &H {
-    fn find(&self, name: &str) -> Result<Option<&str>, HeaderFault> {
-        (**self).find(name)
+    fn visit<'h>(&'h self, each: &mut dyn FnMut(&'h str, &'h [u8])) {
+        (**self).visit(each);
     }
 }
 
-fn only<'a, N, V>(
-    pairs: impl Iterator<Item = (&'a N, &'a V)>,
-    wanted: &str,
-) -> Result<Option<&'a str>, HeaderFault>
-where
-    N: AsRef<str> + 'a,
-    V: AsRef<[u8]> + 'a,
-{
-    let named = pairs.filter(|(name, _)| name.as_ref().eq_ignore_ascii_case(wanted));
-    only_value(named.map(|(_, value)| value.as_ref()))
+/// The headers that count, in this order.
+const NAMES: [&str; 5] = [
+    WEBHOOK_ID,
+    WEBHOOK_TIMESTAMP,
+    X_WEBHOOK_TIMESTAMP,
+    WEBHOOK_SIGNATURE,
+    X_WEBHOOK_SIGNATURE,
+];
+
+/// The values of the headers in [`NAMES`], in one pass over all there are; `None`
+/// for one that is not there. The first of them that can't be read as one text is
+/// the error.
+pub(crate) fn pick(
+    headers: &(impl Headers + ?Sized),
+) -> Result<[Option<&str>; NAMES.len()], VerifyError> {
+    let mut found = [Found::Absent; NAMES.len()];
+    headers.visit(&mut |name, value| {
+        if let Some(found) = place(name).and_then(|place| found.get_mut(place)) {
+            *found = match found {
+                Found::Absent => Found::Once(value),
+                _ => Found::Doubled,
+            };
+        }
+    });
+    let mut texts = [None; NAMES.len()];
+    for ((name, found), text) in NAMES.into_iter().zip(found).zip(&mut texts) {
+        *text = match found {
+            Found::Absent => None,
+            Found::Once(value) => Some(visible(value).ok_or(VerifyError::HeaderNotText(name))?),
+            Found::Doubled => return Err(VerifyError::HeaderDoubled(name)),
+        };
+    }
+    Ok(texts)
 }
 
-fn only_value<'a>(
-    mut values: impl Iterator<Item = &'a [u8]>,
-) -> Result<Option<&'a str>, HeaderFault> {
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => text(value).map(Some),
-        (Some(_), Some(_)) => Err(HeaderFault::Doubled),
+/// Which of [`NAMES`] it is. Nearly every name comes in lower case, and then it
+/// is a comparison with constants.
+fn place(name: &str) -> Option<usize> {
+    match name {
+        WEBHOOK_ID => Some(0),
+        WEBHOOK_TIMESTAMP => Some(1),
+        X_WEBHOOK_TIMESTAMP => Some(2),
+        WEBHOOK_SIGNATURE => Some(3),
+        X_WEBHOOK_SIGNATURE => Some(4),
+        _ => NAMES
+            .iter()
+            .position(|wanted| wanted.eq_ignore_ascii_case(name)),
     }
+}
+
+#[derive(Clone, Copy)]
+enum Found<'h> {
+    Absent,
+    Once(&'h [u8]),
+    Doubled,
 }
 
 /// Every header that counts here is visible ASCII, whichever type it comes in.
-fn text(value: &[u8]) -> Result<&str, HeaderFault> {
-    // To the end in any case, so that many bytes are looked at in one step.
-    let visible = value.iter().fold(true, |so_far, byte| {
-        so_far & matches!(byte, b'\t' | b' '..=b'~')
-    });
-    std::str::from_utf8(value)
-        .ok()
-        .filter(|_| visible)
-        .ok_or(HeaderFault::NotText)
+fn visible(value: &[u8]) -> Option<&str> {
+    let visible = blocks_are_visible::<16>(value)
+        .or_else(|| blocks_are_visible::<8>(value))
+        .or_else(|| blocks_are_visible::<1>(value))
+        .unwrap_or(true);
+    std::str::from_utf8(value).ok().filter(|_| visible)
 }
 
-/// Why a header can't be read as one text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HeaderFault {
-    /// It is there more than once.
-    Doubled,
-    /// Its value is not visible ASCII.
-    NotText,
-}
-
-impl fmt::Display for HeaderFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Doubled => "the header is there more than once",
-            Self::NotText => "the header's value is not visible ASCII",
+/// `None` if there is not one block. The last one may overlap that before it: a
+/// whole block is looked at in one step.
+fn blocks_are_visible<const BYTES: usize>(value: &[u8]) -> Option<bool> {
+    let last = value.last_chunk::<BYTES>()?;
+    let (blocks, _) = value.as_chunks::<BYTES>();
+    let is_visible = |block: &[u8; BYTES]| {
+        block.iter().fold(true, |so_far, byte| {
+            so_far & matches!(byte, b'\t' | b' '..=b'~')
         })
-    }
+    };
+    Some(blocks.iter().chain([last]).all(is_visible))
 }
-
-impl std::error::Error for HeaderFault {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[track_caller]
-    fn check_finds(headers: &impl Headers) {
-        assert_eq!(headers.find("webhook-id"), Ok(Some("a-1")));
-        assert_eq!(headers.find("webhook-timestamp"), Ok(None));
-        assert_eq!(headers.find("x-job-id"), Err(HeaderFault::Doubled));
+    fn check_refused(headers: &impl Headers, code: &str) {
+        assert_eq!(pick(headers).unwrap_err().code(), code);
     }
 
     #[test]
     fn every_shape_answers_alike() {
-        let pairs = [("WEBHOOK-ID", "a-1"), ("X-Job-Id", "b"), ("x-job-id", "b")];
-        check_finds(&pairs);
-        check_finds(&&pairs[..]);
-        check_finds(&pairs.to_vec());
+        let pairs = [
+            ("WEBHOOK-ID", "a-1"),
+            ("X-Webhook-Timestamp", "b"),
+            ("x-webhook-timestamp", "b"),
+        ];
+        let code = "header_doubled:x-webhook-timestamp";
+        check_refused(&pairs, code);
+        check_refused(&&pairs[..], code);
+        check_refused(&pairs.to_vec(), code);
         let owned = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        check_finds(&owned);
-        check_finds(&HashMap::from(owned.clone()));
-        check_finds(&BTreeMap::from(owned));
-        check_finds(&pairs.map(|(name, value)| (name, value.as_bytes())));
+        check_refused(&owned, code);
+        check_refused(&HashMap::from(owned.clone()), code);
+        check_refused(&BTreeMap::from(owned), code);
+        check_refused(&pairs.map(|(name, value)| (name, value.as_bytes())), code);
+    }
+
+    #[test]
+    fn each_name_has_its_place_in_any_case() {
+        for (name, at) in NAMES.iter().zip(0..) {
+            let mut expected = [None; NAMES.len()];
+            expected[at] = Some("a");
+            for name in [(*name).to_owned(), name.to_uppercase()] {
+                assert_eq!(pick(&[(&name, "a")]).unwrap(), expected, "{name}");
+            }
+        }
     }
 
     #[test]
     fn a_value_is_visible_ascii() {
         for good in ["", "a b", "v1,AAAA= v1,BBBB=", "a\tb", "~"] {
-            assert_eq!([("x", good)].find("x"), Ok(Some(good)));
+            let headers = [(WEBHOOK_ID, good)];
+            assert_eq!(pick(&headers).unwrap()[0], Some(good));
         }
         for bad in [&b"\xff"[..], "é".as_bytes(), b"\0", b"a\r\nb", b"\x7f"] {
-            assert_eq!([("x", bad)].find("x"), Err(HeaderFault::NotText), "{bad:?}");
+            check_refused(&[(WEBHOOK_ID, bad)], "header_not_text:webhook-id");
         }
+    }
+
+    #[test]
+    fn a_bad_byte_is_found_wherever_it_stands() {
+        for length in 1..40 {
+            for at in 0..length {
+                let mut value = vec![b'a'; length];
+                value[at] = b'\n';
+                assert_eq!(visible(&value), None, "{at} of {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_that_nobody_asks_for_may_be_anything() {
+        let headers = [("y", &b"\xff"[..]), ("y", b""), (WEBHOOK_ID, b"1")];
+        assert!(pick(&headers).is_ok());
     }
 
     #[cfg(feature = "http")]
     #[test]
     fn a_header_map_answers_like_pairs() {
-        use http::{HeaderMap, HeaderName, HeaderValue};
+        use http::{HeaderMap, HeaderValue};
 
         let mut headers = HeaderMap::new();
-        let job_id = HeaderName::from_static("x-job-id");
         headers.insert("Webhook-Id", HeaderValue::from_static("a-1"));
-        headers.append(&job_id, HeaderValue::from_static("b"));
-        headers.append(&job_id, HeaderValue::from_static("b"));
-        check_finds(&headers);
+        assert_eq!(pick(&headers).unwrap()[0], Some("a-1"));
+        headers.append("webhook-id", HeaderValue::from_static("a-1"));
+        check_refused(&headers, "header_doubled:webhook-id");
         let bytes = HeaderValue::from_bytes("é".as_bytes()).unwrap();
-        headers.insert(&job_id, bytes);
-        assert_eq!(headers.find("x-job-id"), Err(HeaderFault::NotText));
+        headers.insert("webhook-id", bytes);
+        check_refused(&headers, "header_not_text:webhook-id");
     }
 }

@@ -59,7 +59,7 @@ mod verifier;
 pub use error::{PayloadMalformed, VerifyError};
 #[cfg(feature = "axum")]
 pub use extract::Verified;
-pub use headers::{HeaderFault, Headers};
+pub use headers::Headers;
 pub use notification::Notification;
 pub use replay::{Claim, MemoryReplayGuard, ReplayGuard, Seen};
 pub use verifier::{BODY_BYTES_MAX_DEFAULT, Proof, SecretsInvalid, Verifier};

@@ -5,16 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use notify_core::signing::{
-    self, Accepts, Received, Scheme, SecretInvalid, TOLERANCE_DEFAULT, WEBHOOK_ID,
-    WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, X_WEBHOOK_SIGNATURE, X_WEBHOOK_TIMESTAMP,
-};
+use notify_core::signing::{self, Accepts, Received, Scheme, SecretInvalid, TOLERANCE_DEFAULT};
 use notify_core::{EventLimits, Secret, Timestamp};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{PayloadMalformed, VerifyError};
-use crate::headers::{HeaderFault, Headers};
+use crate::headers::{Headers, pick};
 use crate::notification::Notification;
 
 /// The largest body that a [`Verifier`] looks at unless told otherwise, in
@@ -219,11 +216,7 @@ impl Verifier {
         headers: &'h (impl Headers + ?Sized),
         body: &[u8],
     ) -> Result<(Scheme, Option<&'h str>), VerifyError> {
-        let id = header(headers, WEBHOOK_ID)?;
-        let timestamp = header(headers, WEBHOOK_TIMESTAMP)?;
-        let x_timestamp = header(headers, X_WEBHOOK_TIMESTAMP)?;
-        let standard = header(headers, WEBHOOK_SIGNATURE)?;
-        let timestamped = header(headers, X_WEBHOOK_SIGNATURE)?;
+        let [id, timestamp, x_timestamp, standard, timestamped] = pick(headers)?;
         if body.len() > self.body_bytes_max {
             return Err(VerifyError::BodyTooLarge {
                 bytes_max: self.body_bytes_max,
@@ -300,16 +293,6 @@ impl std::error::Error for SecretsInvalid {}
 struct Stamp<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
-}
-
-fn header<'h>(
-    headers: &'h (impl Headers + ?Sized),
-    name: &'static str,
-) -> Result<Option<&'h str>, VerifyError> {
-    headers.find(name).map_err(|fault| match fault {
-        HeaderFault::Doubled => VerifyError::HeaderDoubled(name),
-        HeaderFault::NotText => VerifyError::HeaderNotText(name),
-    })
 }
 
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, VerifyError> {

@@ -2,6 +2,9 @@
 
 use notify_core::Keyring;
 use notify_core::signing::{Forged, sign};
+use notify_core::signing::{
+    WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, X_WEBHOOK_SIGNATURE, X_WEBHOOK_TIMESTAMP,
+};
 use proptest::prelude::*;
 
 use super::*;
