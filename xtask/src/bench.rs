@@ -6,16 +6,34 @@
 
 use crate::step::Step;
 
-/// A measurement, by the name of its program in `notify-bench`.
+/// A measurement in `notify-bench`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Bench(pub(crate) &'static str);
+pub(crate) struct Bench {
+    /// What it is called by.
+    pub(crate) name: &'static str,
+    /// Whether criterion measures it; else it is a program of its own.
+    criterion: bool,
+}
 
 /// Every measurement there is.
-pub(crate) const ALL: &[Bench] = &[Bench("store"), Bench("verify")];
+pub(crate) const ALL: &[Bench] = &[
+    Bench {
+        name: "store",
+        criterion: false,
+    },
+    Bench {
+        name: "verify",
+        criterion: true,
+    },
+];
 
 /// Measures, and says whether that went through.
 pub(crate) fn run(bench: Bench) -> bool {
-    let Bench(name) = bench;
+    let Bench { name, criterion } = bench;
+    if criterion {
+        let arguments = ["bench", "--package", "notify-bench", "--bench", name];
+        return Step::cargo(&format!("bench {name}"), &arguments).run();
+    }
     let program = ["build", "--release", "--package", "notify-server"];
     if !Step::cargo("build the program", &program).run() {
         return false;

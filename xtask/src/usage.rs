@@ -108,7 +108,7 @@ fn parse_sim(mut arguments: impl Iterator<Item = String>) -> Result<Seeds, Strin
 
 fn parse_bench(name: Option<String>) -> Result<Bench, String> {
     let name = name.ok_or("`bench` takes the name of one")?;
-    let known = bench::ALL.iter().find(|known| known.0 == name);
+    let known = bench::ALL.iter().find(|known| known.name == name);
     known.copied().ok_or(format!("no bench `{name}`"))
 }
 
@@ -136,7 +136,7 @@ mod tests {
         check_parse("crash", Ok(Task::Crash));
         check_parse("test", test_task(false, &[]));
         check_parse("test --require-all", test_task(true, &[]));
-        check_parse("bench verify", Ok(Task::Bench(Bench("verify"))));
+        check_parse("bench verify", Ok(Task::Bench(bench::ALL[1])));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Measurements of the crates, printed as ratios.
 //!
-//! - [`race`]: several ways to do one thing, side by side;
-//! - [`message`]: a signed webhook to do it with.
+//! - [`ratios`]: what criterion measured, against a floor;
+//! - [`message`]: a signed webhook to verify;
+//! - [`store`]: what it costs to keep events.
 //!
-//! Each measurement is a program of its own in `src/bin`; `cargo xtask bench`
-//! builds it as a release is built and runs it.
+//! What is done in microseconds is measured by criterion, in `benches`; what
+//! takes a whole run is a program of its own in `src/bin`. `cargo xtask bench`
+//! builds either as a release is built and runs it.
 
 pub mod message;
-pub mod race;
+pub mod ratios;
 pub mod store;
