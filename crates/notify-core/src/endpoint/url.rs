@@ -6,6 +6,7 @@
 //! before any parser sees it. What a host *means* (a literal, a name, an
 //! address, a port) is judged by the transport, which has a parser.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
@@ -14,9 +15,10 @@ use serde::{Serialize, Serializer};
 
 /// A receiver's URL in its canonical spelling, which is the receiver's identity.
 ///
-/// Canonical: scheme and host in lower case, no default port, no fragment, and
-/// at least `/` for a path. `Debug` and `Display` leave out the query, which may
-/// hold a token; [`EndpointUrl::as_str`] is the whole text.
+/// Canonical: scheme and host in lower case, an IPv6 literal as RFC 5952 writes
+/// it, a port without leading zeros and only if it is not the default, no
+/// fragment, and at least `/` for a path. `Debug` and `Display` leave out the
+/// query, which may hold a token; [`EndpointUrl::as_str`] is the whole text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointUrl(Arc<str>);
 
@@ -51,13 +53,14 @@ impl EndpointUrl {
             return Err(UrlInvalid::EmptyHost);
         }
         let authority = authority.to_lowercase();
-        if !is_host_and_port(&authority) {
-            return Err(UrlInvalid::Unparsable);
-        }
-        let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
+        let (host, port) = split_authority(&authority).ok_or(UrlInvalid::Unparsable)?;
+        let port = match port.filter(|&port| port != default_port) {
+            Some(port) => format!(":{port}"),
+            None => String::new(),
+        };
         let rest = rest.split('#').next().unwrap_or_default();
         let slash = if rest.starts_with('/') { "" } else { "/" };
-        let canonical = format!("{scheme}://{authority}{slash}{rest}");
+        let canonical = format!("{scheme}://{host}{port}{slash}{rest}");
         if canonical.len() > Self::BYTES_MAX {
             return Err(UrlInvalid::TooLong);
         }
@@ -125,40 +128,43 @@ impl Serialize for EndpointUrl {
     }
 }
 
-/// The canonical scheme, its default port as a suffix, and what follows `://`.
-fn split_scheme(text: &str) -> Option<(&'static str, &'static str, &str)> {
+/// The canonical scheme, its default port, and what follows `://`.
+fn split_scheme(text: &str) -> Option<(&'static str, u16, &str)> {
     let (scheme, rest) = text.split_once("://")?;
     if scheme.eq_ignore_ascii_case("https") {
-        Some(("https", ":443", rest))
+        Some(("https", 443, rest))
     } else if scheme.eq_ignore_ascii_case("http") {
-        Some(("http", ":80", rest))
+        Some(("http", 80, rest))
     } else {
         None
     }
 }
 
-/// Whether `authority` is `host`, `host:port`, `[ipv6]` or `[ipv6]:port`, as far
-/// as syntax goes.
-fn is_host_and_port(authority: &str) -> bool {
-    let (host_fits, port) = match authority.strip_prefix('[') {
+/// Host and port of `host`, `host:port`, `[ipv6]` or `[ipv6]:port`, as far as
+/// syntax goes.
+fn split_authority(authority: &str) -> Option<(Cow<'_, str>, Option<u16>)> {
+    let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
-            let Some((literal, port)) = rest.split_once(']') else {
-                return false;
-            };
-            (literal.parse::<Ipv6Addr>().is_ok(), port)
+            let (literal, port) = rest.split_once(']')?;
+            let literal: Ipv6Addr = literal.parse().ok()?;
+            (Cow::Owned(format!("[{literal}]")), port)
         }
         None => {
             let end = authority.find(':').unwrap_or(authority.len());
-            let (host, port) = authority.split_at_checked(end).unwrap_or((authority, ""));
-            (!host.contains(HOST_NEVER_CONTAINS), port)
+            let (host, port) = authority.split_at_checked(end)?;
+            if host.contains(HOST_NEVER_CONTAINS) {
+                return None;
+            }
+            (Cow::Borrowed(host), port)
         }
     };
-    let digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-    let port_fits = port.is_empty()
-        || port
-            .strip_prefix(':')
-            .is_some_and(|port| digits(port) && port.parse::<u16>().is_ok());
-    host_fits && port_fits
+    match port.strip_prefix(':') {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some((host, Some(digits.parse().ok()?)))
+        }
+        None if port.is_empty() => Some((host, None)),
+        _ => None,
+    }
 }
 
 /// Forbidden in hosts by the WHATWG URL standard, beyond what was refused before.
@@ -259,6 +265,12 @@ mod tests {
                 "http://[2606:4700::1111]:8443/x",
             ),
             ("http://127.0.0.1#@example.com/", "http://127.0.0.1/"),
+            ("http://example.com:080/", "http://example.com/"),
+            ("http://example.com:08080/", "http://example.com:8080/"),
+            (
+                "http://[2606:4700:0:0::0:1111]/x",
+                "http://[2606:4700::1111]/x",
+            ),
         ] {
             assert_eq!(EndpointUrl::parse(text).unwrap(), canonical);
         }
@@ -283,7 +295,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn canonical_is_a_fixed_point(text in "(http|https|HTTP)://[a-zA-Z0-9.\\[\\]:é-]{0,12}(/[a-z%?#@é]{0,9})?") {
+        fn canonical_is_a_fixed_point(text in "(http|https|HTTP)://([a-zA-Z0-9.:é-]{0,12}|\\[[0-9a-f:]{2,9}\\](:[0-9]{1,4})?)(/[a-z%?#@é]{0,9})?") {
             if let Ok(url) = EndpointUrl::parse(&text) {
                 prop_assert_eq!(EndpointUrl::parse(url.as_str()), Ok(url));
             }
