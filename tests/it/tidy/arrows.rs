@@ -27,7 +27,13 @@ const CRATES: &[&str] = &[
 ];
 
 /// The packages that exist to show, to test and to build the crates.
-const TOOLS: &[&str] = &["notify-bench", "notify-receivers", "notify-tests", "xtask"];
+const TOOLS: &[&str] = &[
+    "notify-bench",
+    "notify-fuzz",
+    "notify-receivers",
+    "notify-tests",
+    "xtask",
+];
 
 #[test]
 fn every_package_has_its_place_in_the_table() {
@@ -95,6 +101,11 @@ fn the_tests_import_only_what_users_can_import() {
 }
 
 #[test]
+fn the_fuzz_targets_import_only_the_core_and_the_verifier() {
+    check_imports("notify-fuzz", &["notify-core", "notify-verify"], &[]);
+}
+
+#[test]
 fn the_example_receivers_import_only_what_a_customer_needs() {
     check_imports("notify-receivers", &["notify-verify"], &[]);
 }
@@ -124,6 +135,7 @@ fn only_the_crates_that_serve_routes_and_the_verifier_name_axum() {
             "notify-server",
             "notify-verify",
             "notify-receivers",
+            "notify-fuzz",
             "notify-tests",
         ],
     );

@@ -1,0 +1,100 @@
+//! Events, as a service states them.
+
+use notify_core::event::{EventDraft, EventInvalid};
+use notify_core::job::JobHead;
+use notify_core::{Epoch, EventLimits, EventRecord, JobEvent, JobId};
+use notify_verify::Notification;
+
+use crate::Target;
+
+/// This property.
+pub const TARGET: Target = Target {
+    name: "event",
+    check,
+    seeds,
+};
+
+/// Small enough that a few bytes reach it.
+const LIMITS: EventLimits = EventLimits {
+    event_bytes_max: 512,
+};
+
+const NOW_SECS: u64 = 1_712_534_400;
+
+/// An accepted event says the same at every door: its bytes read back to it, by
+/// the strict reader and by the customer's, and are what they were when written
+/// again.
+///
+/// # Panics
+/// If that does not hold.
+pub fn check(bytes: &[u8]) {
+    let event = match JobEvent::from_json(bytes, LIMITS) {
+        Ok(event) => event,
+        Err(why) => return check_refused(bytes, &why),
+    };
+    match event.clone().draft(NOW_SECS, LIMITS) {
+        Ok(draft) => check_draft(event, &draft),
+        // `1e15` came, `1000000000000000.0` is written.
+        Err(EventInvalid::TooLarge { .. }) => {}
+        Err(why) => panic!("read but refused: {why}"),
+    }
+}
+
+fn check_draft(mut event: JobEvent, draft: &EventDraft) {
+    if event.timestamp == 0 {
+        event.timestamp = NOW_SECS;
+    }
+    assert!(draft.json.len() <= LIMITS.event_bytes_max);
+    let strict = JobEvent::from_json(&draft.json, LIMITS);
+    assert_eq!(strict.as_ref(), Ok(&event));
+    let lenient: JobEvent = serde_json::from_slice(&draft.json).expect("customers can read it");
+    assert_eq!(lenient, event);
+    assert_eq!(lenient.fingerprint(None), event.fingerprint(None));
+    assert_eq!(event.clone().draft(0, LIMITS).as_ref(), Ok(draft));
+    check_record(&event, draft);
+}
+
+fn check_record(event: &JobEvent, draft: &EventDraft) {
+    let head = JobHead::new(Epoch::from_random(7));
+    let accepted = head.accept(draft.status).expect("a job may begin anyhow");
+    let record = EventRecord::new(accepted.id, accepted.kind, draft);
+    assert_eq!(record.event(), *event);
+    assert_eq!(record.json(), draft.json);
+
+    let block = record.block();
+    assert_eq!(block.iter().filter(|&&byte| byte == b'\n').count(), 4);
+    assert!(block.ends_with(b"\n\n") && !block.contains(&b'\r'));
+
+    let job = JobId::parse("job-123").expect("a good id");
+    let body = record.webhook_body(&job);
+    let webhook: Notification = serde_json::from_slice(&body).expect("customers can read it");
+    assert_eq!(webhook.event, *event);
+    assert_eq!((webhook.id, webhook.job_id), (accepted.id, job));
+}
+
+fn check_refused(bytes: &[u8], why: &EventInvalid) {
+    if matches!(why, EventInvalid::TooLarge { .. }) {
+        assert!(bytes.len() > LIMITS.event_bytes_max);
+    }
+    // It is answered, whatever was sent: 64 characters, each escaped at most as
+    // `\u{10ffff}`, and the rule.
+    assert!(why.to_string().len() <= 64 * 10 + 100);
+    assert!(!why.to_string().contains(char::is_control));
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let grows = format!(
+        r#"{{"status":"completed","result":[{}0]}}"#,
+        "1e15,".repeat(24)
+    );
+    crate::seeds([
+        &grows,
+        r#"{"status":"queued"}"#,
+        r#"{"status":"processing","progress":42,"timestamp":1712534400}"#,
+        r#"{"status":"completed","result":{"a":[1,-0.0,2.5e-7,18446744073709551615,null,true],"é":"\u2028\ud83d\ude00"}}"#,
+        r#"{"status":"failed","error":"a\nb\r\n\"c\"","progress":null,"timestamp":null}"#,
+        r#"{"status":"cancelled","colour":1}"#,
+        r#"{"status":"queued","status":"failed"}"#,
+        r#"{"status":"queued","result":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}"#,
+    ])
+}
