@@ -7,9 +7,10 @@
 //! it builds in a second and still reports when the rest does not compile.
 //!
 //! - [`usage`]: what the command line asks for;
-//! - [`ci`], [`mod@test`], [`mod@bench`]: the commands, each a list of steps;
+//! - [`ci`], [`mod@test`], [`mod@bench`], [`sim`], [`crash`], [`fuzz`]: the
+//!   commands, each a list of steps;
 //! - [`suite`]: integration tests that need something from outside, which is a
-//!   [`need`]: a program ([`debian`]), or packages ([`python`], [`npm`]);
+//!   [`need`]: a program ([`debian`], [`crates`]), or packages ([`python`], [`npm`]);
 //! - [`step`]: one child process, streamed and timed;
 //! - [`tally`]: how many tests passed, failed and were skipped.
 //!
@@ -31,7 +32,9 @@ use crate::usage::{Task, USAGE};
 mod bench;
 mod ci;
 mod crash;
+mod crates;
 mod debian;
+mod fuzz;
 mod mounts;
 mod need;
 mod npm;
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Task::Bench(bench) => bench::run(bench),
         Task::Crash => crash::run(),
         Task::Sim(seeds) => sim::run(&seeds),
+        Task::Fuzz(campaign) => fuzz::run(&campaign),
     };
     if succeeded {
         ExitCode::SUCCESS

@@ -16,7 +16,16 @@ pub(crate) struct Step {
 
 impl Step {
     /// A step that starts `command`.
-    pub(crate) fn new(name: impl Into<String>, command: Command) -> Step {
+    pub(crate) fn new(name: impl Into<String>, mut command: Command) -> Step {
+        // `cargo run` describes this package to this process. Handed on, those
+        // variables would make every build script that watches one of them run
+        // again, here and at the next plain `cargo test`.
+        for (variable, _) in env::vars_os() {
+            let text = variable.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+                command.env_remove(&variable);
+            }
+        }
         Step {
             name: name.into(),
             command,
@@ -27,15 +36,6 @@ impl Step {
     pub(crate) fn cargo(name: &str, arguments: &[&str]) -> Step {
         let mut command = Command::new("cargo");
         command.args(arguments);
-        // `cargo run` describes this package to this process. Handed on, those
-        // variables would make every build script that watches one of them run
-        // again, here and at the next plain `cargo test`.
-        for (variable, _) in env::vars_os() {
-            let text = variable.to_string_lossy();
-            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
-                command.env_remove(&variable);
-            }
-        }
         Step::new(name, command)
     }
 

@@ -1,6 +1,7 @@
 //! What the command line asks for.
 
 use crate::bench::{self, Bench};
+use crate::fuzz::Campaign;
 use crate::sim::Seeds;
 
 /// What `cargo xtask help` prints.
@@ -24,6 +25,9 @@ usage: cargo xtask <command>
   sim [--seeds N] [--from S]
       Simulate scheduler and store under faults, in N worlds (10000) from the
       seed S (0) on. The first that breaks an invariant is shown, with its seed.
+  fuzz [TARGET] [--seconds N]
+      Let coverage guide bytes through whatever reads them from outside: N
+      seconds (60) for each target of tests/fuzz, or for TARGET alone.
   help
       This text.";
 
@@ -42,6 +46,8 @@ pub(crate) enum Task {
     Crash,
     /// Simulate.
     Sim(Seeds),
+    /// Fuzz.
+    Fuzz(Campaign),
 }
 
 /// How to run the tests.
@@ -67,6 +73,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Task,
         "test" => return parse_test(arguments).map(Task::Test),
         "crash" => Task::Crash,
         "sim" => return parse_sim(arguments).map(Task::Sim),
+        "fuzz" => return parse_fuzz(arguments).map(Task::Fuzz),
         "bench" => Task::Bench(parse_bench(arguments.next())?),
         unknown => return Err(format!("no command `{unknown}`")),
     };
@@ -104,6 +111,23 @@ fn parse_sim(mut arguments: impl Iterator<Item = String>) -> Result<Seeds, Strin
         *place = number.ok_or(format!("`{argument}` takes a whole number"))?;
     }
     Ok(seeds)
+}
+
+fn parse_fuzz(mut arguments: impl Iterator<Item = String>) -> Result<Campaign, String> {
+    let mut campaign = Campaign::default();
+    while let Some(argument) = arguments.next() {
+        if argument == "--seconds" {
+            let number = arguments.next().and_then(|number| number.parse().ok());
+            // To the fuzzer, no time at all means without end.
+            let number = number.filter(|&seconds| seconds > 0);
+            campaign.seconds = number.ok_or("`--seconds` takes a whole number from 1")?;
+        } else if argument.starts_with('-') || campaign.target.is_some() {
+            return Err(format!("`fuzz` takes no `{argument}`"));
+        } else {
+            campaign.target = Some(argument);
+        }
+    }
+    Ok(campaign)
 }
 
 fn parse_bench(name: Option<String>) -> Result<Bench, String> {
@@ -156,6 +180,26 @@ mod tests {
         check_parse("sim --seeds", Err("`--seeds` takes a whole number"));
         check_parse("sim --seeds -1", Err("`--seeds` takes a whole number"));
         check_parse("sim --seed 1", Err("`sim` takes no `--seed`"));
+    }
+
+    #[test]
+    fn a_campaign_takes_a_target_and_its_seconds() {
+        let fuzz = |target: Option<&str>, seconds| {
+            let target = target.map(String::from);
+            Ok(Task::Fuzz(Campaign { target, seconds }))
+        };
+        check_parse("fuzz", fuzz(None, 60));
+        check_parse("fuzz --seconds 5", fuzz(None, 5));
+        check_parse("fuzz url --seconds 5", fuzz(Some("url"), 5));
+        check_parse("fuzz --seconds 5 url", fuzz(Some("url"), 5));
+        let number = Err("`--seconds` takes a whole number from 1");
+        check_parse("fuzz --seconds", number);
+        check_parse(
+            "fuzz --seconds 0",
+            Err("`--seconds` takes a whole number from 1"),
+        );
+        check_parse("fuzz url ids", Err("`fuzz` takes no `ids`"));
+        check_parse("fuzz --jobs", Err("`fuzz` takes no `--jobs`"));
     }
 
     #[test]
