@@ -100,6 +100,7 @@ impl std::error::Error for RetryPolicyInvalid {}
 
 /// What the end of an attempt means for its delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// The receiver has it.
     Delivered,

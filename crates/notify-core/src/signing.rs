@@ -49,6 +49,7 @@ type HmacSha256 = Hmac<Sha256>;
 
 /// One message's signatures in both schemes, ready for their headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Signatures {
     /// For [`WEBHOOK_SIGNATURE`].
     pub standard: String,
@@ -102,6 +103,7 @@ pub struct Received<'a> {
 
 /// One of the two ways a message can be signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Scheme {
     /// Standard Webhooks.
     Standard,
@@ -111,6 +113,7 @@ pub enum Scheme {
 
 /// Which schemes a receiver takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Accepts {
     /// Standard Webhooks where its header is there, else the timestamped scheme.
     #[default]

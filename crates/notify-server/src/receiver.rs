@@ -182,7 +182,7 @@ fn event_of(body: &[u8]) -> &[u8] {
 fn name_of(scheme: Scheme) -> &'static str {
     match scheme {
         Scheme::Standard => "Standard Webhooks",
-        Scheme::Timestamped => "x-webhook-signature",
+        named_by_its_header => named_by_its_header.header(),
     }
 }
 

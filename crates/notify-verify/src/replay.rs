@@ -141,6 +141,7 @@ impl fmt::Debug for Claim<'_> {
 
 /// Why an event can't be claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Seen {
     /// Another request is handling it right now.
     Underway,

@@ -107,6 +107,7 @@ fn check_proof(message: &Message<'_>, scheme: Scheme, id: Option<&str>) {
         match scheme {
             Scheme::Standard => signatures.standard,
             Scheme::Timestamped => signatures.timestamped,
+            unknown => panic!("{unknown:?} is in no vector"),
         }
     });
     assert!(ours.iter().any(|ours| theirs.contains(ours)));

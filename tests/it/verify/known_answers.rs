@@ -77,8 +77,7 @@ impl Message {
                     Reads::Notification => verifier.verify(headers, body).map(|_| proof.scheme),
                 });
         match said {
-            Ok(Scheme::Standard) => "ok standard".to_owned(),
-            Ok(Scheme::Timestamped) => "ok timestamped".to_owned(),
+            Ok(scheme) => format!("ok {scheme:?}").to_lowercase(),
             Err(why) => why.code().into_owned(),
         }
     }
