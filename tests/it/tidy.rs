@@ -2,8 +2,8 @@
 //!
 //! What a reviewer would otherwise have to remember is checked here, over the
 //! whole workspace: who may import whom ([`arrows`]), how much a customer has
-//! to compile ([`trees`]), and what every source file owes its reader
-//! ([`sources`]). A rule is changed here first, and then in the code.
+//! to compile ([`trees`]), what the crates promise ([`api`]), and what every
+//! source file owes its reader ([`sources`]). A rule is changed here first, and then in the code.
 
 #![expect(
     clippy::expect_used,
@@ -14,6 +14,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+mod api;
 mod arrows;
 mod sources;
 mod trees;

@@ -1,5 +1,4 @@
-//! The workspace's own commands: `cargo xtask test`, `cargo xtask ci` and `cargo
-//! xtask bench`.
+//! The workspace's own commands: `cargo xtask test`, `cargo xtask ci` and so on.
 //!
 //! Everything that checks this project is a command here, so that a person and
 //! CI run the same thing: `.ci/run` calls `cargo xtask ci` and nothing else.
@@ -10,7 +9,8 @@
 //! - [`ci`], [`mod@test`], [`mod@bench`], [`sim`], [`crash`], [`fuzz`]: the
 //!   commands, each a list of steps;
 //! - [`suite`]: integration tests that need something from outside, which is a
-//!   [`need`]: a program ([`debian`], [`crates`]), or packages ([`python`], [`npm`]);
+//!   [`need`]: a program ([`debian`], [`crates`]), packages ([`python`], [`npm`]),
+//!   or a format ([`rustdoc`]);
 //! - [`step`]: one child process, streamed and timed;
 //! - [`tally`]: how many tests passed, failed and were skipped.
 //!
@@ -39,6 +39,7 @@ mod mounts;
 mod need;
 mod npm;
 mod python;
+mod rustdoc;
 mod sim;
 mod step;
 mod suite;

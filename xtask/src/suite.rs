@@ -11,6 +11,7 @@ use crate::mounts::Mounts;
 use crate::need::Need;
 use crate::npm::NodePackages;
 use crate::python::PythonPackages;
+use crate::rustdoc::RustdocJson;
 use crate::tally::Tally;
 
 /// Every suite there is.
@@ -46,6 +47,10 @@ const SUITES: &[Suite] = &[
             source: "examples/receivers/node",
             folder: "target/interop/node",
         }],
+    },
+    Suite {
+        module: "tidy::api",
+        needs: &[&RustdocJson],
     },
 ];
 

@@ -36,7 +36,10 @@ fn run_steps(options: &TestOptions) -> Tally {
 }
 
 fn build_programs() -> Step {
-    let packages = ["--package=notify-server", "--package=notify-receivers"];
+    // The tests' own package is among them so that features, and with them what
+    // is built, are those of the tests: nothing is built twice.
+    let packages = ["notify-server", "notify-receivers", "notify-tests"];
+    let packages = packages.map(|name| ["--package", name]).concat();
     let arguments = [&["build", "--bins"][..], &packages].concat();
     Step::cargo("build the programs", &arguments)
 }
