@@ -13,3 +13,7 @@ pub mod sse_client;
 mod store_reads;
 pub mod store_suite;
 pub mod tls;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -61,3 +61,7 @@ pub use signing::{Keyring, Secret};
 pub use store::Store;
 pub use time::{Span, Timestamp};
 pub use transport::{Transport, TransportError, WebhookRequest, WebhookResponse};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -70,3 +70,7 @@ mod transport;
 
 pub use config::{HttpConfig, HttpConfigInvalid};
 pub use transport::HttpTransport;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

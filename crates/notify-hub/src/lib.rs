@@ -65,3 +65,7 @@ pub use notify_core::{
 pub use notify_sqlite::{OpenError, SqliteOptions, SqliteStore};
 pub use subscription::{Closed, StartFrom, Subscription};
 pub use token::JobToken;
+
+#[cfg(all(doctest, feature = "http"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

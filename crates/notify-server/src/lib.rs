@@ -30,3 +30,7 @@ mod serve;
 mod settings;
 
 pub use cli::run;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -64,5 +64,9 @@ pub use error::OpenError;
 pub use options::{SqliteOptions, Synchronous};
 pub use store::SqliteStore;
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(test)]
 mod tests;
