@@ -2,8 +2,9 @@
 //!
 //! What a reviewer would otherwise have to remember is checked here, over the
 //! whole workspace: who may import whom ([`arrows`]), how much a customer has
-//! to compile ([`trees`]), what the crates promise ([`api`]), and what every
-//! source file owes its reader ([`sources`]). A rule is changed here first, and then in the code.
+//! to compile ([`trees`]), what the crates promise ([`api`]) and tell of
+//! themselves ([`publishing`]), and what every source file owes its reader
+//! ([`sources`]). A rule is changed here first, and then in the code.
 
 #![expect(
     clippy::expect_used,
@@ -16,6 +17,8 @@ use std::process::Command;
 
 mod api;
 mod arrows;
+mod metadata;
+mod publishing;
 mod sources;
 mod trees;
 

@@ -6,8 +6,8 @@
 //! it builds in a second and still reports when the rest does not compile.
 //!
 //! - [`usage`]: what the command line asks for;
-//! - [`ci`], [`mod@test`], [`mod@bench`], [`sim`], [`crash`], [`fuzz`]: the
-//!   commands, each a list of steps;
+//! - [`ci`], [`mod@test`], [`mod@bench`], [`sim`], [`crash`], [`fuzz`],
+//!   [`package`]: the commands, each a list of steps;
 //! - [`suite`]: integration tests that need something from outside, which is a
 //!   [`need`]: a program ([`debian`], [`crates`]), packages ([`python`], [`npm`]),
 //!   or a format ([`rustdoc`]);
@@ -38,6 +38,7 @@ mod fuzz;
 mod mounts;
 mod need;
 mod npm;
+mod package;
 mod python;
 mod rustdoc;
 mod sim;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Bench(bench) => bench::run(bench),
         Task::Crash => crash::run(),
+        Task::Package => package::run(),
         Task::Sim(seeds) => sim::run(&seeds),
         Task::Fuzz(campaign) => fuzz::run(&campaign),
     };

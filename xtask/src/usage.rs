@@ -22,6 +22,9 @@ usage: cargo xtask <command>
   crash
       Kill the program, cut its power, fill and break its disk, again and again,
       and count what is lost of what it acknowledged. Takes minutes, and root.
+  package
+      Make and build the package of every crate as it would be published, in the
+      order of their dependencies. Uploads nothing. Takes minutes.
   sim [--seeds N] [--from S]
       Simulate scheduler and store under faults, in N worlds (10000) from the
       seed S (0) on. The first that breaks an invariant is shown, with its seed.
@@ -44,6 +47,8 @@ pub(crate) enum Task {
     Bench(Bench),
     /// Break things.
     Crash,
+    /// Try to publish.
+    Package,
     /// Simulate.
     Sim(Seeds),
     /// Fuzz.
@@ -72,6 +77,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Task,
         "ci" => Task::Ci,
         "test" => return parse_test(arguments).map(Task::Test),
         "crash" => Task::Crash,
+        "package" => Task::Package,
         "sim" => return parse_sim(arguments).map(Task::Sim),
         "fuzz" => return parse_fuzz(arguments).map(Task::Fuzz),
         "bench" => Task::Bench(parse_bench(arguments.next())?),
@@ -158,6 +164,7 @@ mod tests {
         check_parse("help", Ok(Task::Help));
         check_parse("ci", Ok(Task::Ci));
         check_parse("crash", Ok(Task::Crash));
+        check_parse("package", Ok(Task::Package));
         check_parse("test", test_task(false, &[]));
         check_parse("test --require-all", test_task(true, &[]));
         check_parse("bench verify", Ok(Task::Bench(bench::ALL[1])));

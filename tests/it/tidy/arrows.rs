@@ -13,7 +13,8 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{ask_cargo, check_none};
+use super::check_none;
+use super::metadata::{described, flag, list, text};
 
 /// The crates that the rest of the world can depend on, from the inside out.
 const CRATES: &[&str] = &[
@@ -243,9 +244,7 @@ fn dependencies(package: &str) -> Vec<Dependency> {
 
 /// The workspace's packages, each with the dependencies that are judged.
 pub(super) fn packages() -> Vec<Package> {
-    let metadata = ask_cargo(&["metadata", "--format-version", "1", "--no-deps"]);
-    let metadata: Value = serde_json::from_str(&metadata).expect("cargo prints JSON");
-    list(&metadata, "packages").iter().map(package).collect()
+    described().iter().map(package).collect()
 }
 
 fn package(package: &Value) -> Package {
@@ -277,19 +276,4 @@ fn dependency(dependency: &Value) -> Dependency {
         optional: flag(dependency, "optional"),
         default_features: flag(dependency, "uses_default_features"),
     }
-}
-
-fn text(value: &Value, field: &str) -> String {
-    let text = value.get(field).and_then(Value::as_str);
-    text.expect("cargo's metadata has this text").to_owned()
-}
-
-fn flag(value: &Value, field: &str) -> bool {
-    let flag = value.get(field).and_then(Value::as_bool);
-    flag.expect("cargo's metadata has this flag")
-}
-
-fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
-    let list = value.get(field).and_then(Value::as_array);
-    list.expect("cargo's metadata has this list")
 }

@@ -32,15 +32,6 @@ fn every_package_takes_the_workspace_lints() {
 }
 
 #[test]
-fn every_crate_has_a_readme() {
-    let crates = root().join("crates");
-    let without = packages().into_iter().filter(|package| {
-        package.folder.starts_with(&crates) && !package.folder.join("README.md").is_file()
-    });
-    check_none(without.map(|package| package.name));
-}
-
-#[test]
 fn every_module_says_at_its_head_what_it_is() {
     let silent = sources()
         .into_iter()
