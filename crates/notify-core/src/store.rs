@@ -212,6 +212,8 @@ pub struct Written {
     pub superseded: u64,
     /// How many deliveries became dead letters, by reason.
     pub died: Vec<DeadReason>,
+    /// What [`Store::next_due`] says afterwards, so that nobody has to ask.
+    pub next_due: Option<Timestamp>,
 }
 
 /// An accepted event.

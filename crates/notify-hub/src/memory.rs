@@ -164,6 +164,7 @@ impl Store for MemoryStore {
             for lane in touched {
                 state.lease_head(now, &lane, &mut room, &mut written);
             }
+            written.next_due = state.lanes.next_due(now);
             written
         })
     }

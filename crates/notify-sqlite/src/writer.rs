@@ -139,6 +139,7 @@ impl Writer {
             for lane in touched {
                 writer.lease_head(now, &lane, &mut room, &mut written)?;
             }
+            written.next_due = writer.lanes.next_due(now);
             Ok(written)
         })
     }

@@ -165,7 +165,9 @@ impl<S: Store> Rig<S> {
     }
 
     pub(super) async fn write_batch(&self, batch: Batch) -> Written {
-        self.store.write(self.now(), batch).await.unwrap()
+        let written = self.store.write(self.now(), batch).await.unwrap();
+        assert_eq!(written.next_due, self.next_due().await);
+        written
     }
 
     /// Writes one event that is accepted.
@@ -189,6 +191,7 @@ impl<S: Store> Rig<S> {
 
     pub(super) async fn claim_with(&self, room: Room, limit: usize) -> Vec<Leased> {
         let written = self.store.claim(self.now(), room, limit).await.unwrap();
+        assert_eq!(written.next_due, self.next_due().await);
         let mut leased = written.leased;
         leased.sort_by_key(|leased| {
             let lane = leased.delivery().lane.clone();

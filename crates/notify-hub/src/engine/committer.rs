@@ -156,7 +156,7 @@ impl Committer {
                 for ((reply, _admitted), answer) in waiting.into_iter().zip(answers) {
                     let _ = reply.send(answer);
                 }
-                self.look_ahead(now).await
+                Ok(())
             }
             Err(error) => {
                 for (reply, _admitted) in waiting {
@@ -192,14 +192,15 @@ impl Committer {
                     self.claim_wanted = true;
                 }
                 self.take_in(written);
-                self.look_ahead(now).await
+                Ok(())
             }
             Err(error) => self.after_failure(error, Vec::new()),
         }
     }
 
     /// Hands what was written on to the scheduler, and makes the callers' answers.
-    fn take_in(&self, written: Written) -> Vec<Result<EventId, NotifyError>> {
+    fn take_in(&mut self, written: Written) -> Vec<Result<EventId, NotifyError>> {
+        self.next_due = written.next_due;
         let mut scheduler = self.shared.scheduler();
         let answer = |outcome| match outcome {
             Ok(notify_core::store::Appended { record, lanes }) => {
@@ -223,16 +224,6 @@ impl Committer {
         }
         self.shared.dispatch.notify_one();
         answers
-    }
-
-    async fn look_ahead(&mut self, now: Timestamp) -> Result<(), Failed> {
-        match self.shared.store.next_due(now).await {
-            Ok(next_due) => {
-                self.next_due = next_due;
-                Ok(())
-            }
-            Err(error) => self.after_failure(error, Vec::new()),
-        }
     }
 
     /// A store that is full is asked again later, with the settles kept; any

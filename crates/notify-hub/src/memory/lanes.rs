@@ -134,6 +134,7 @@ impl State {
                 self.lease_head(now, &lane, &mut room, &mut written);
             }
         }
+        written.next_due = self.lanes.next_due(now);
         written
     }
 

@@ -72,6 +72,7 @@ impl Writer {
                 self.lease_head(now, &lane, &mut room, &mut written)?;
             }
         }
+        written.next_due = self.lanes.next_due(now);
         Ok(written)
     }
 
