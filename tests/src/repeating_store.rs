@@ -82,7 +82,7 @@ impl<S: Store> Store for RepeatingStore<S> {
             let ended = |settled: &Result<(), _>| *settled == Err(StaleLease);
             assert!(repeated.settles.iter().all(ended), "{repeated:?}");
             let expected: Vec<_> = outcomes.into_iter().map(when_repeated).collect();
-            assert_eq!(repeated.appends, expected);
+            assert_eq!(repeated.appends, expected, "it accepts twice");
             check_idle(&repeated);
             Ok(written)
         })
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    #[should_panic = "assertion"]
+    #[should_panic = "it accepts twice"]
     async fn a_repetition_with_an_effect_is_noticed() {
         accepting::an_accepted_event_reads_back_as_it_is(&WithoutKeys).await;
     }

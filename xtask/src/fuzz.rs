@@ -113,11 +113,10 @@ struct Target {
 impl Target {
     fn fuzz(&self, seconds: u64) -> bool {
         let corpus = self.folder().join("corpus");
-        let held = fs::create_dir_all(corpus).is_ok()
-            && self.write_seeds().run()
-            && self.build().run()
-            && self.search(seconds).run();
-        if !held {
+        let ready =
+            fs::create_dir_all(corpus).is_ok() && self.write_seeds().run() && self.build().run();
+        let held = ready && self.search(seconds).run();
+        if ready && !held {
             println!(
                 "replay with: cargo run --package notify-fuzz --bin fuzz-{} FILE",
                 self.name

@@ -212,7 +212,8 @@ pub struct Written {
     pub superseded: u64,
     /// How many deliveries became dead letters, by reason.
     pub died: Vec<DeadReason>,
-    /// What [`Store::next_due`] says afterwards, so that nobody has to ask.
+    /// When the next head that is not due yet falls due, so that nobody has to
+    /// ask [`Store::next_due`] after a write.
     pub next_due: Option<Timestamp>,
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn writer(dir: &DataDir, synchronous: Synchronous) -> Result<Connecti
         });
     }
     dir.prepare_database()?;
-    warn_of_a_cut(&dir.files().wal())?;
+    warn_of_a_cut(&dir.files().wal());
     let file = dir.files().database();
     let conn = open(&file, OpenFlags::SQLITE_OPEN_READ_WRITE)
         .map_err(|fault| OpenError::fault(&file, fault))?;
@@ -50,21 +50,25 @@ pub(crate) fn reader(files: &Files) -> Result<Connection, OpenError> {
     Ok(conn)
 }
 
-/// Says what SQLite will not say: that it drops the end of its log.
-fn warn_of_a_cut(file: &Path) -> Result<(), OpenError> {
-    let log = wal::look(file).map_err(|error| OpenError::io(file, error))?;
+/// Says what SQLite will not say: that it drops the end of its log. Whether the
+/// database can be opened is for SQLite to judge.
+fn warn_of_a_cut(file: &Path) {
     let name = file.display();
-    if log.headless {
-        tracing::warn!(file = %name, "the log's header is damaged; what was only in the log is lost");
-    } else if log.cut > 0 {
-        tracing::warn!(
+    match wal::look(file) {
+        Ok(log) if log.headless => tracing::warn!(
+            file = %name,
+            "the log's header is damaged; what was only in the log, if anything, is lost",
+        ),
+        Ok(log) if log.cut > 0 => tracing::warn!(
             file = %name,
             pages_kept = log.kept,
             pages_cut = log.cut,
-            "the log is cut: its end is a commit that a power cut left unfinished, or is damaged",
-        );
+            "the log is cut: behind its last whole commit stands one that was never finished, \
+             or that is damaged",
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(file = %name, %error, "the log can't be looked at"),
     }
-    Ok(())
 }
 
 fn open(file: &Path, flags: OpenFlags) -> Result<Connection, Fault> {

@@ -7,7 +7,8 @@
 //! It decides nothing.
 //!
 //! A log is written from its beginning again and again; what an earlier round
-//! left behind its end has other salts and does not count.
+//! left behind its end has other salts and does not count. What a transaction
+//! left that was rolled back, of this round, can't be told from damage.
 //!
 //! Source: "WAL-mode File Format", sections 2 and 3, of SQLite's documentation.
 
@@ -20,8 +21,8 @@ use std::path::Path;
 pub(crate) struct Log {
     /// Frames of whole commits: what SQLite takes up.
     pub(crate) kept: u64,
-    /// Frames that were written after those and do not check; 0 if the log ends
-    /// as it should, or in a commit that was only just begun.
+    /// Frames that were written after those, if one of them does not check; 0 if
+    /// the log ends as it should, or in a commit that was only just begun.
     pub(crate) cut: u64,
     /// Whether its header does not check, so that SQLite takes up nothing.
     pub(crate) headless: bool,
@@ -45,7 +46,7 @@ pub(crate) fn look(file: &Path) -> io::Result<Log> {
         return Ok(HEADLESS);
     };
     let mut log = Log::default();
-    let (mut frames, mut broken) = (0, false);
+    let (mut begun, mut broken) = (0, false);
     let mut frame = vec![0; FRAME_HEADER_BYTES + chain.page_bytes];
     while fill(&mut file, &mut frame)? == frame.len() {
         let Some((head, page)) = frame.split_first_chunk() else {
@@ -54,12 +55,15 @@ pub(crate) fn look(file: &Path) -> io::Result<Log> {
         broken |= !chain.goes_on(head, page);
         if broken {
             log.cut += u64::from(chain.is_of_this_round(head));
-        } else {
-            frames += 1;
-            if is_commit(head) {
-                log.kept = frames;
-            }
+            continue;
         }
+        begun += 1;
+        if is_commit(head) {
+            log.kept += std::mem::take(&mut begun);
+        }
+    }
+    if log.cut > 0 {
+        log.cut += begun;
     }
     Ok(log)
 }

@@ -1,10 +1,11 @@
 //! What criterion measured, as ratios against a floor of the same run.
 //!
-//! A time means something on one machine on one day; how often it holds the time
-//! of what can't be left out means about the same everywhere.
+//! A time means something on one machine on one day; a multiple of the floor's
+//! time means about the same everywhere.
 
 use std::error::Error;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -15,6 +16,17 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/criterion")
 }
 
+/// Forgets what an earlier run measured, so that nothing of it is printed.
+///
+/// # Errors
+/// If it can't be deleted.
+pub fn forget(group: &str) -> io::Result<()> {
+    match fs::remove_dir_all(folder().join(group)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Prints the medians of a group as ratios against that of `floor`, the fastest
 /// first. Prints nothing unless something was measured: a bench that is only
 /// tried out runs each thing once.
@@ -23,7 +35,8 @@ pub fn folder() -> PathBuf {
 /// If what criterion kept can't be read.
 #[expect(clippy::print_stdout, reason = "it reports to a person")]
 pub fn print(group: &str, floor: &str) -> Result<(), Box<dyn Error>> {
-    if !std::env::args().any(|argument| argument == "--bench") {
+    let asked = |flag: &str| std::env::args().any(|argument| argument == flag);
+    if !asked("--bench") || asked("--test") {
         return Ok(());
     }
     let mut medians = medians(&folder().join(group))?;

@@ -91,7 +91,7 @@ impl<'a> Message<'a> {
 /// If the known answers can't be read.
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
-    let written = known_answers().into_iter().zip(0u8..);
+    let written = known_answers().into_iter().zip((0..=u8::MAX).cycle());
     let written = written.map(|(Known { headers, body }, knob)| {
         let mut bytes = vec![knob];
         for (name, value) in headers {

@@ -90,7 +90,8 @@ fn check(target: &Target, bytes: &[u8]) {
     }
 }
 
-/// SplitMix64: the same numbers in every run, so that every run fails alike.
+/// SplitMix64: the same numbers in every run. How many are drawn is a matter of
+/// time, so what fails is kept in a file.
 struct Random(u64);
 
 impl Random {

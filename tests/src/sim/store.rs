@@ -33,6 +33,7 @@ pub(super) struct Done {
     pub(super) leased: Vec<(Delivery, Lease)>,
     pub(super) superseded: u64,
     pub(super) died: usize,
+    pub(super) next_due: Option<Timestamp>,
 }
 
 impl SimStore {
@@ -133,6 +134,7 @@ impl SimStore {
             leased: leased.collect(),
             superseded: written.superseded,
             died: written.died.len(),
+            next_due: written.next_due,
         }
     }
 

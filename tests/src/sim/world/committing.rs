@@ -6,7 +6,7 @@
 use notify_core::Timestamp;
 use notify_core::delivery::{Leased, Settle};
 use notify_core::schedule::Scheduler;
-use notify_core::store::{Appended, Room, Store, StoreError};
+use notify_core::store::{Appended, Room, StoreError};
 
 use super::World;
 use super::process::{Asked, Process, STANDSTILL_MILLIS, StoreCall};
@@ -14,7 +14,7 @@ use super::producing::Answer;
 use crate::sim::agenda::Step;
 use crate::sim::ledger::Invariant;
 use crate::sim::sabotage::Sabotage;
-use crate::sim::store::{Done, at_once};
+use crate::sim::store::Done;
 
 /// How long a store that is full is left alone, in milliseconds.
 const FULL_PAUSE_MILLIS: u64 = 1_000;
@@ -215,10 +215,7 @@ impl World {
         let Some(process) = &mut self.process else {
             return;
         };
-        let Some(StoreCall {
-            now, asked, came, ..
-        }) = process.call.take()
-        else {
+        let Some(StoreCall { asked, came, .. }) = process.call.take() else {
             return;
         };
         let is_claim = matches!(asked, Asked::Claim);
@@ -230,7 +227,7 @@ impl World {
             Ok(done) => {
                 let full_page = done.leased.len() >= self.plan.claim_deliveries_max;
                 process.claim_wanted |= is_claim && full_page;
-                self.take_in(now, tickets, done);
+                self.take_in(tickets, done);
             }
             Err(error) => {
                 for ticket in tickets {
@@ -252,7 +249,7 @@ impl World {
         self.wake_committer();
     }
 
-    fn take_in(&mut self, now: Timestamp, tickets: Vec<u64>, mut done: Done) {
+    fn take_in(&mut self, tickets: Vec<u64>, mut done: Done) {
         let drop_one = self.sabotage == Sabotage::DropLease && self.rng.percent(20);
         let Some(process) = &mut self.process else {
             return;
@@ -273,7 +270,7 @@ impl World {
         if drop_one {
             leased.pop();
         }
-        process.next_due = at_once(self.store.memory().next_due(now)).unwrap_or_default();
+        process.next_due = done.next_due;
         self.poll_settles();
         for leased in leased {
             self.hold(leased);
