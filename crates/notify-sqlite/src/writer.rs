@@ -307,7 +307,8 @@ impl Desk for Writer {
     }
 }
 
-/// A log of 4 MiB is worth a checkpoint.
-const CHECKPOINT_PAGES: usize = 1_024;
+/// A log of 16 MiB is worth a checkpoint: the pages that change most are then moved
+/// once for many commits.
+const CHECKPOINT_PAGES: usize = 4_096;
 /// A log of 256 MiB has had readers in the way for too long.
 const RESTART_PAGES: usize = 65_536;
