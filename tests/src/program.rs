@@ -13,7 +13,6 @@ use std::env;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -99,9 +98,7 @@ impl Program {
 
     /// Waits until it has closed its output, which it does by ending.
     pub async fn closed(&self) {
-        let mut count = self.stderr.count.clone();
-        // Only fails, and that at the pipe's end.
-        let _ = count.wait_for(|_| false).await;
+        self.stderr.ended().await;
     }
 
     /// Waits for a line with `part` in it, where it prints.
@@ -193,31 +190,25 @@ fn path() -> PathBuf {
 /// What comes through a pipe, line by line.
 #[derive(Debug)]
 struct Lines {
-    kept: Arc<Mutex<Vec<String>>>,
-    /// How many there are; closed at the pipe's end.
-    count: watch::Receiver<usize>,
+    /// Those so far; closed at the pipe's end.
+    so_far: watch::Receiver<Vec<String>>,
 }
 
 impl Lines {
     fn of(pipe: impl AsyncRead + Send + Unpin + 'static) -> Self {
-        let kept = Arc::new(Mutex::new(Vec::new()));
-        let (counted, count) = watch::channel(0);
-        let keeping = Arc::clone(&kept);
+        let (kept, so_far) = watch::channel(Vec::new());
         // It ends with the pipe, which is with the program.
         tokio::spawn(async move {
             let mut lines = BufReader::new(pipe).lines();
             while let Ok(Some(line)) = lines.next_line().await {
-                let mut kept = keeping.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.push(line);
-                counted.send_replace(kept.len());
+                kept.send_modify(|kept| kept.push(line));
             }
         });
-        Self { kept, count }
+        Self { so_far }
     }
 
     fn so_far(&self) -> Vec<String> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.clone()
+        self.so_far.borrow().clone()
     }
 
     async fn wait_for(&self, part: &str, count: usize) -> Vec<String> {
@@ -234,21 +225,26 @@ impl Lines {
     /// Waits for so many lines with `part` in them; fewer if it ends first, or
     /// takes too long.
     async fn search(&self, part: &str, count: usize) -> Vec<String> {
-        let mut counted = self.count.clone();
+        let mut so_far = self.so_far.clone();
         let mut found = Vec::new();
-        let search = counted.wait_for(|_| {
-            found = self.so_far();
-            found.retain(|line| line.contains(part));
+        let search = so_far.wait_for(|lines| {
+            let matching = lines.iter().filter(|line| line.contains(part));
+            found = matching.cloned().collect();
             found.len() >= count
         });
         let _ = tokio::time::timeout(LONG, search).await;
         found
     }
 
-    async fn all(self) -> String {
-        let mut count = self.count.clone();
+    /// Waits for the pipe's end.
+    async fn ended(&self) {
+        let mut so_far = self.so_far.clone();
         // Only fails, and that at the pipe's end.
-        let _ = count.wait_for(|_| false).await;
+        let _ = so_far.wait_for(|_| false).await;
+    }
+
+    async fn all(self) -> String {
+        self.ended().await;
         self.so_far().join("\n")
     }
 }

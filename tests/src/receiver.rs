@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -47,8 +47,7 @@ pub struct Receiver {
 }
 
 struct Shared {
-    delivered: Mutex<Vec<Delivered>>,
-    count: watch::Sender<usize>,
+    delivered: watch::Sender<Vec<Delivered>>,
     answer: Box<Answer>,
 }
 
@@ -71,8 +70,7 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            delivered: Mutex::default(),
-            count: watch::Sender::new(0),
+            delivered: watch::Sender::default(),
             answer: Box::new(answer),
         });
         let routes = Router::new()
@@ -95,11 +93,7 @@ impl Receiver {
 
     /// Everything that came so far.
     pub fn delivered(&self) -> Vec<Delivered> {
-        self.shared
-            .delivered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.shared.delivered.borrow().clone()
     }
 
     /// Waits until `count` requests have come, and gives them all.
@@ -107,15 +101,15 @@ impl Receiver {
     /// # Panics
     /// If they have not come within 30 s.
     pub async fn wait_for(&self, count: usize) -> Vec<Delivered> {
-        let mut counted = self.shared.count.subscribe();
-        let enough = counted.wait_for(|counted| *counted >= count);
+        let mut delivered = self.shared.delivered.subscribe();
+        let enough = delivered.wait_for(|delivered| delivered.len() >= count);
         let waited = tokio::time::timeout(std::time::Duration::from_secs(30), enough).await;
-        assert!(
-            waited.is_ok(),
-            "{} of {count} requests came",
-            self.delivered().len()
-        );
-        self.delivered()
+        // What it gives is a lock, which must not be held on to.
+        let came = waited.is_ok();
+        drop(waited);
+        let delivered = self.delivered();
+        assert!(came, "{} of {count} requests came", delivered.len());
+        delivered
     }
 }
 
@@ -126,18 +120,16 @@ impl Drop for Receiver {
 }
 
 async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    let mut delivered = shared
-        .delivered
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
     let mut request = Delivered {
         headers,
         body,
         status: 0,
     };
-    request.status = (shared.answer)(delivered.len(), &request);
-    let status = StatusCode::from_u16(request.status).unwrap_or_default();
-    delivered.push(request);
-    shared.count.send_replace(delivered.len());
+    let mut status = StatusCode::default();
+    shared.delivered.send_modify(|delivered| {
+        request.status = (shared.answer)(delivered.len(), &request);
+        status = StatusCode::from_u16(request.status).unwrap_or_default();
+        delivered.push(request);
+    });
     status
 }
