@@ -10,6 +10,7 @@ mod curl;
 mod durable;
 mod events;
 mod jobs;
+mod json;
 mod listen;
 mod refusals;
 mod settings;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::endpoint::EndpointUrl;
 use crate::event::EventRecord;
 use crate::id::{DeliveryId, EndpointId, EventId, JobId};
+use crate::json::Text;
 use crate::time::Timestamp;
 
 /// Where a delivery stands.
@@ -337,7 +338,10 @@ impl DeadLetter {
                 .and_then(Attempt::failure)
                 .unwrap_or_default(),
             died_at,
-            payload: serde_json::from_slice(&body).unwrap_or_default(),
+            payload: Text::read(&body)
+                .ok()
+                .and_then(|text| text.to_value().ok())
+                .unwrap_or_default(),
             history,
         }
     }

@@ -1,7 +1,9 @@
 //! One fact about a job: what a caller says ([`JobEvent`]), what was checked
-//! ([`EventDraft`]) and what is kept ([`EventRecord`], bytes made once).
+//! ([`EventContent`], and with its bytes [`EventDraft`]) and what is kept
+//! ([`EventRecord`], bytes made once).
 
-mod check;
+mod content;
+mod read;
 mod record;
 
 use std::fmt;
@@ -9,11 +11,11 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
-use crate::endpoint::EndpointUrl;
 use crate::job::JobStatus;
+use crate::json::{Malformed, deserialize_value};
 
+pub use content::EventContent;
 pub use record::EventRecord;
 
 /// One fact about a job, as its service states it and its customer reads it.
@@ -31,8 +33,14 @@ pub struct JobEvent {
     /// How far the job is, 0–100; may go down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<u8>,
-    /// What the job made, as any JSON; `null` is the same as absent.
-    #[serde(default, skip_serializing_if = "is_absent")]
+    /// What the job made, as any JSON; `null` is the same as absent. In an event
+    /// that was read, a number that is too long for a `Value` is rounded; the
+    /// digits are in its text ([`EventRecord::json`]).
+    #[serde(
+        default,
+        skip_serializing_if = "is_absent",
+        deserialize_with = "deserialize_value"
+    )]
     pub result: Option<Value>,
     /// What went wrong, as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,50 +89,6 @@ impl JobEvent {
             status: JobStatus::Cancelled,
             ..Self::default()
         }
-    }
-
-    /// Reads an event that came from outside.
-    ///
-    /// Stricter than the `Deserialize` implementation, which serves readers of
-    /// what was accepted: here an unknown or doubled field is refused by name.
-    ///
-    /// # Errors
-    /// [`EventInvalid`] names the field and the rule.
-    pub fn from_json(json: &[u8], limits: EventLimits) -> Result<Self, EventInvalid> {
-        check::read(json, limits)
-    }
-
-    /// Checks the event and makes its bytes, stamped with `now_secs` if it has
-    /// no timestamp of its own.
-    ///
-    /// # Errors
-    /// [`EventInvalid`] names the field and the rule.
-    pub fn draft(mut self, now_secs: u64, limits: EventLimits) -> Result<EventDraft, EventInvalid> {
-        check::fields(&self)?;
-        if self.timestamp == 0 {
-            self.timestamp = now_secs;
-        }
-        let json = serde_json::to_vec(&self).map_err(|_| EventInvalid::Malformed)?;
-        if json.len() > limits.event_bytes_max {
-            return Err(EventInvalid::TooLarge {
-                bytes_max: limits.event_bytes_max,
-            });
-        }
-        Ok(EventDraft {
-            status: self.status,
-            progress: self.progress,
-            json: json.into(),
-        })
-    }
-
-    /// What two events with the same idempotency key must have in common:
-    /// status, progress, result, error, timestamp if given, and webhook URL.
-    pub fn fingerprint(&self, webhook: Option<&EndpointUrl>) -> Fingerprint {
-        let mut hash = Sha256::new();
-        hash.update(serde_json::to_vec(self).unwrap_or_default());
-        hash.update([0]);
-        hash.update(webhook.map_or("", EndpointUrl::as_str));
-        Fingerprint(hash.finalize().into())
     }
 }
 
@@ -227,3 +191,9 @@ impl fmt::Display for EventInvalid {
 }
 
 impl std::error::Error for EventInvalid {}
+
+impl From<Malformed> for EventInvalid {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}

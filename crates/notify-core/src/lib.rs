@@ -9,6 +9,7 @@
 //! The rooms, in reading order:
 //!
 //! - [`id`], [`time`]: the nouns' names, and points in time as data;
+//! - [`json`]: what comes from outside, as text and without trust;
 //! - [`job`]: the statuses and the one transition function;
 //! - [`event`]: one fact about a job, checked once, encoded once;
 //! - [`log`]: a job's events as its readers see them, with cursors;
@@ -41,6 +42,7 @@ pub mod endpoint;
 pub mod event;
 pub mod id;
 pub mod job;
+pub mod json;
 pub mod lane;
 pub mod log;
 pub mod retry;
@@ -53,7 +55,7 @@ pub mod webhook;
 
 pub use delivery::{Attempt, DeadLetter, DeadReason};
 pub use endpoint::EndpointUrl;
-pub use event::{EventLimits, EventRecord, JobEvent};
+pub use event::{EventContent, EventLimits, EventRecord, JobEvent};
 pub use id::{DeliveryId, EndpointId, Epoch, EventId, IdempotencyKey, JobId};
 pub use job::JobStatus;
 pub use retry::RetryPolicy;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify_core::endpoint::EventFilter;
-use notify_core::event::{EventDraft, Fingerprint};
+use notify_core::event::{EventContent, EventDraft, EventInvalid, Fingerprint};
 use notify_core::store::{
     Append, DeadFilter, JobView, List, RegisterWebhook, Registration, TokenHash,
 };
@@ -142,7 +142,9 @@ impl JobNotifier {
         event: JobEvent,
         webhook: Option<&str>,
     ) -> Result<EventId, NotifyError> {
-        self.accept(job, event, webhook, None).await
+        let limits = self.engine()?.settings().event_limits;
+        self.accept(job, || event.content(limits), webhook, None)
+            .await
     }
 
     /// As [`notify`](Self::notify), but a repetition with the same key and content
@@ -160,22 +162,43 @@ impl JobNotifier {
         idempotency_key: &str,
     ) -> Result<EventId, NotifyError> {
         let key = IdempotencyKey::parse(idempotency_key)?;
-        self.accept(job, event, webhook, Some(key)).await
+        let limits = self.engine()?.settings().event_limits;
+        self.accept(job, || event.content(limits), webhook, Some(key))
+            .await
+    }
+
+    /// As [`notify`](Self::notify), or [`notify_once`](Self::notify_once) if there
+    /// is a key, for an event that came as JSON: its `result` is passed on as it
+    /// was written, and what is wrong with it is refused by name.
+    ///
+    /// # Errors
+    /// As [`notify_once`](Self::notify_once).
+    pub async fn notify_json(
+        &self,
+        job: &str,
+        event: &[u8],
+        webhook: Option<&str>,
+        idempotency_key: Option<&str>,
+    ) -> Result<EventId, NotifyError> {
+        let key = idempotency_key.map(IdempotencyKey::parse).transpose()?;
+        let limits = self.engine()?.settings().event_limits;
+        let content = || EventContent::from_json(event, limits);
+        self.accept(job, content, webhook, key).await
     }
 
     async fn accept(
         &self,
         job: &str,
-        event: JobEvent,
+        content: impl FnOnce() -> Result<EventContent, EventInvalid>,
         webhook: Option<&str>,
         key: Option<IdempotencyKey>,
     ) -> Result<EventId, NotifyError> {
         let engine = self.engine()?;
-        let settings = engine.settings();
         let job = JobId::parse(job)?;
         let webhook = webhook.map(EndpointUrl::parse).transpose()?;
-        let idempotency = key.map(|key| (key, event.fingerprint(webhook.as_ref())));
-        let draft = event.draft(engine.wall_now().as_secs(), settings.event_limits)?;
+        let content = content()?;
+        let idempotency = key.map(|key| (key, content.fingerprint(webhook.as_ref())));
+        let draft = content.draft(engine.wall_now().as_secs());
         if let Some(url) = &webhook {
             self.refuse_unsigned(engine, url).await?;
         }

@@ -5,6 +5,7 @@
 //! `{"error":{"code","message","detail"}}`, where `code` is a closed list: the
 //! codes of `NotifyError` and those of [`error`].
 
+mod answer;
 mod auth;
 mod body;
 mod error;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Response};
@@ -85,12 +86,9 @@ fn not_ready() -> ApiError {
 }
 
 /// An answer in JSON.
-fn json(status: StatusCode, answer: &impl Serialize) -> Response {
-    match serde_json::to_vec(answer) {
-        Ok(bytes) => {
-            let content_type = HeaderValue::from_static("application/json");
-            (status, [(CONTENT_TYPE, content_type)], bytes).into_response()
-        }
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(body) => answer::json(status, body),
         // Nothing that is answered has a map with keys that are no text, which
         // is all that JSON can't say.
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

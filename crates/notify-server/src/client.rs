@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use notify_core::json::Text;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -44,8 +45,10 @@ impl Client {
         let status = response.status();
         let answer = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
         let answer = answer.collect().await.map_err(ClientError::broken)?;
-        let answer: Value = serde_json::from_slice(&answer.to_bytes())
-            .map_err(|_| ClientError::Broken("the answer is not JSON".to_owned()))?;
+        let answer = answer.to_bytes();
+        let answer = Text::read(&answer).ok().and_then(|it| it.to_value().ok());
+        let not_json = || ClientError::Broken("the answer is not JSON".to_owned());
+        let answer = answer.ok_or_else(not_json)?;
         match status.is_success() {
             true => Ok(answer),
             false => Err(ClientError::Refused(status, message_of(&answer))),

@@ -11,9 +11,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
+use notify_core::json::Text;
 use notify_verify::{BODY_BYTES_MAX_DEFAULT, Notification, Scheme, Verifier, VerifyError};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::print;
 
@@ -80,7 +79,7 @@ impl Receiver {
         let judged = self.verifier.get().map(|it| verify(it, headers, body));
         let (verdict, answer, notification) = match judged {
             None => {
-                let claimed = serde_json::from_slice(body).ok();
+                let claimed = Notification::from_json(body).ok();
                 (Verdict::Unverified, Answer::Taken, claimed)
             }
             Some(Ok((scheme, said))) => (Verdict::Verified(scheme), Answer::Taken, Some(said)),
@@ -169,14 +168,10 @@ impl Webhook {
 
 /// The event's bytes within the body, or the body if there is none.
 fn event_of(body: &[u8]) -> &[u8] {
-    #[derive(Deserialize)]
-    struct WithEvent<'a> {
-        #[serde(borrow)]
-        event: &'a RawValue,
-    }
-
-    let parsed: Result<WithEvent<'_>, _> = serde_json::from_slice(body);
-    parsed.map_or(body, |it| it.event.get().as_bytes())
+    let text = Text::read(body).ok();
+    let mut fields = text.and_then(Text::fields).into_iter().flatten();
+    let event = fields.find(|(name, _)| name == "event");
+    event.map_or(body, |(_, event)| event.as_str().as_bytes())
 }
 
 fn name_of(scheme: Scheme) -> &'static str {

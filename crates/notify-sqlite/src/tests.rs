@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use notify_core::delivery::{Attempt, Leased, Outcome, Settle};
 use notify_core::endpoint::EventFilter;
-use notify_core::event::EventDraft;
+use notify_core::event::{EventDraft, Fingerprint};
 use notify_core::store::{
     Append, AppendError, Appended, Batch, FreshIds, List, RegisterWebhook, Registration, Room,
     Store, StoreError, Written,
@@ -177,6 +177,11 @@ fn job(id: &str) -> JobId {
 
 fn url(name: &str) -> EndpointUrl {
     EndpointUrl::parse(&format!("https://{name}.example/hook")).unwrap()
+}
+
+fn fingerprint(event: &JobEvent) -> Fingerprint {
+    let content = event.clone().content(EventLimits::default());
+    content.unwrap().fingerprint(None)
 }
 
 fn draft(event: JobEvent) -> EventDraft {

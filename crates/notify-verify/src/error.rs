@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use notify_core::event::EventInvalid;
+use notify_core::json::Malformed;
 use notify_core::signing::{Forged, WEBHOOK_ID};
 
 /// Why a message is refused: which check failed, at which header.
@@ -117,31 +119,62 @@ impl From<Forged> for VerifyError {
     }
 }
 
-/// Where and why a signed body is not the expected JSON.
+/// Where and why a body is not the expected JSON.
 ///
 /// Its text may quote a value of the body.
 #[derive(Debug)]
-pub struct PayloadMalformed(pub(crate) serde_json::Error);
+pub struct PayloadMalformed(Why);
+
+#[derive(Debug)]
+enum Why {
+    NotJson(Malformed),
+    Field(&'static str, &'static str),
+    Event(EventInvalid),
+    Own(serde_json::Error),
+}
 
 impl PayloadMalformed {
-    /// The line of the body, from 1.
-    pub fn line(&self) -> usize {
-        self.0.line()
+    pub(crate) fn field(field: &'static str, rule: &'static str) -> Self {
+        Self(Why::Field(field, rule))
     }
+}
 
-    /// The column of the line, from 1.
-    pub fn column(&self) -> usize {
-        self.0.column()
+impl From<Malformed> for PayloadMalformed {
+    fn from(why: Malformed) -> Self {
+        Self(Why::NotJson(why))
+    }
+}
+
+impl From<EventInvalid> for PayloadMalformed {
+    fn from(why: EventInvalid) -> Self {
+        Self(Why::Event(why))
+    }
+}
+
+impl From<serde_json::Error> for PayloadMalformed {
+    fn from(why: serde_json::Error) -> Self {
+        Self(Why::Own(why))
     }
 }
 
 impl fmt::Display for PayloadMalformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match &self.0 {
+            Why::NotJson(why) => why.fmt(f),
+            Why::Field(field, rule) => write!(f, "{field}: {rule}"),
+            Why::Event(why) => write!(f, "event: {why}"),
+            Why::Own(why) => why.fmt(f),
+        }
     }
 }
 
 impl std::error::Error for PayloadMalformed {}
+
+impl From<PayloadMalformed> for VerifyError {
+    fn from(why: PayloadMalformed) -> Self {
+        Self::PayloadMalformed(why)
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -215,7 +248,7 @@ mod tests {
     #[test]
     fn what_is_answered_quotes_nothing_of_the_body() {
         let inner = serde_json::from_str::<u8>("\"canary\"").unwrap_err();
-        let error = VerifyError::PayloadMalformed(PayloadMalformed(inner));
+        let error = VerifyError::from(PayloadMalformed::from(inner));
         assert!(!error.to_string().contains("canary"));
         assert_eq!(error.status(), 400);
         let source = error.source().unwrap().to_string();

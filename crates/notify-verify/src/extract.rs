@@ -2,9 +2,10 @@
 
 use std::error::Error;
 
+use axum::body::Bytes;
 use axum::extract::{FromRef, FromRequest, Request};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
@@ -37,9 +38,28 @@ use crate::verifier::Verifier;
 /// # Ok::<(), notify_verify::SecretsInvalid>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verified<T = Notification>(pub T);
+pub struct Verified(pub Notification);
 
-impl<T, S> FromRequest<S> for Verified<T>
+/// As [`Verified`], but reads the body into a type of one's own, as
+/// [`Verifier::verify_as`] does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VerifiedAs<T>(pub T);
+
+impl<S> FromRequest<S> for Verified
+where
+    Verifier: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = VerifyError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, VerifyError> {
+        let verifier = Verifier::from_ref(state);
+        let (headers, body) = read(request, verifier.body_limit()).await?;
+        verifier.verify(&headers, &body).map(Self)
+    }
+}
+
+impl<T, S> FromRequest<S> for VerifiedAs<T>
 where
     T: DeserializeOwned,
     Verifier: FromRef<S>,
@@ -49,20 +69,24 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, VerifyError> {
         let verifier = Verifier::from_ref(state);
-        let (parts, body) = request.into_parts();
-        let bytes_max = verifier.body_limit();
-        let too_large = VerifyError::BodyTooLarge { bytes_max };
-        // An honest content-length is refused before a byte is read.
-        let announced = body.size_hint().lower();
-        if usize::try_from(announced).is_ok_and(|bytes| bytes > bytes_max) {
-            return Err(too_large);
-        }
-        let body = match Limited::new(body, bytes_max).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(why) if exceeds_a_limit(&*why) => return Err(too_large),
-            Err(_) => return Err(VerifyError::BodyIncomplete),
-        };
-        verifier.verify_as(&parts.headers, &body).map(Self)
+        let (headers, body) = read(request, verifier.body_limit()).await?;
+        verifier.verify_as(&headers, &body).map(Self)
+    }
+}
+
+/// The headers, and the body if it is not too large.
+async fn read(request: Request, bytes_max: usize) -> Result<(HeaderMap, Bytes), VerifyError> {
+    let (parts, body) = request.into_parts();
+    let too_large = VerifyError::BodyTooLarge { bytes_max };
+    // An honest content-length is refused before a byte is read.
+    let announced = body.size_hint().lower();
+    if usize::try_from(announced).is_ok_and(|bytes| bytes > bytes_max) {
+        return Err(too_large);
+    }
+    match Limited::new(body, bytes_max).collect().await {
+        Ok(body) => Ok((parts.headers, body.to_bytes())),
+        Err(why) if exceeds_a_limit(&*why) => Err(too_large),
+        Err(_) => Err(VerifyError::BodyIncomplete),
     }
 }
 

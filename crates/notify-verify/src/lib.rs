@@ -14,7 +14,7 @@
 //! - [`Notification`]: what the webhook says;
 //! - [`VerifyError`]: which check failed, and how to answer;
 //! - [`ReplayGuard`]: handle an event once, though it may arrive more often;
-//! - `Verified` (feature `axum`): all of it as an extractor.
+//! - `Verified`, `VerifiedAs` (feature `axum`): all of it as an extractor.
 //!
 //! # Examples
 //!
@@ -58,7 +58,7 @@ mod verifier;
 
 pub use error::{PayloadMalformed, VerifyError};
 #[cfg(feature = "axum")]
-pub use extract::Verified;
+pub use extract::{Verified, VerifiedAs};
 pub use headers::Headers;
 pub use notification::Notification;
 pub use replay::{Claim, MemoryReplayGuard, ReplayGuard, Seen};

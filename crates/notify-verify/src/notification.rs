@@ -1,7 +1,12 @@
 //! What a webhook says.
 
+use std::borrow::Cow;
+
+use notify_core::json::Text;
 use notify_core::{EventId, JobEvent, JobId};
 use serde::{Deserialize, Serialize};
+
+use crate::error::PayloadMalformed;
 
 /// One event of one job, as the webhook's body states it.
 ///
@@ -32,20 +37,88 @@ impl Notification {
     /// endpoint. It is signed like any other and belongs to no job.
     pub const KIND_TEST: &str = "notify.test";
 
+    /// Reads a webhook's body without verifying it.
+    ///
+    /// In `event.result` a key is only a key: nothing in it is read a second
+    /// time, whatever features of `serde_json` a build has.
+    ///
+    /// # Errors
+    /// [`PayloadMalformed`] says what is wrong, and where.
+    pub fn from_json(body: &[u8]) -> Result<Self, PayloadMalformed> {
+        Self::read(Text::read(body)?)
+    }
+
+    pub(crate) fn read(body: Text<'_>) -> Result<Self, PayloadMalformed> {
+        let [id, kind, job_id, sequence, event] =
+            once_each(body, ["id", "type", "job_id", "sequence", "event"])?;
+        Ok(Self {
+            id: text("id", id)?
+                .parse()
+                .map_err(|_| PayloadMalformed::field("id", "must be an event id"))?,
+            kind: text("type", kind)?.into_owned(),
+            job_id: JobId::parse(&text("job_id", job_id)?)
+                .map_err(|_| PayloadMalformed::field("job_id", "must be a job id"))?,
+            sequence: sequence.whole_number().ok_or(PayloadMalformed::field(
+                "sequence",
+                "must be a whole number",
+            ))?,
+            event: JobEvent::read(event)?,
+        })
+    }
+
     /// Whether an operator is only trying the endpoint: answer 200, do nothing.
     pub fn is_test(&self) -> bool {
         self.kind == Self::KIND_TEST
     }
 }
 
+fn text<'a>(field: &'static str, value: Text<'a>) -> Result<Cow<'a, str>, PayloadMalformed> {
+    let wrong = PayloadMalformed::field(field, "must be text");
+    value.string().ok_or(wrong)
+}
+
+/// The values of these fields of an object, each of which must be there once.
+/// Others are passed over.
+pub(crate) fn once_each<'a, const N: usize>(
+    body: Text<'a>,
+    names: [&'static str; N],
+) -> Result<[Text<'a>; N], PayloadMalformed> {
+    let not_one = || PayloadMalformed::field("body", "must be a JSON object");
+    let mut values = [None; N];
+    for (name, value) in body.fields().ok_or_else(not_one)? {
+        let known = names.iter().zip(&mut values).find(|(it, _)| **it == name);
+        if let Some((name, place)) = known
+            && place.replace(value).is_some()
+        {
+            return Err(PayloadMalformed::field(name, "must be there only once"));
+        }
+    }
+    let mut missing = None;
+    let found = std::array::from_fn(|at| {
+        let value = values.get(at).copied().flatten();
+        if value.is_none() && missing.is_none() {
+            missing = names.get(at);
+        }
+        value.unwrap_or(body)
+    });
+    match missing {
+        Some(name) => Err(PayloadMalformed::field(name, "must be there")),
+        None => Ok(found),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use notify_core::JobStatus;
+    use serde_json::json;
 
     use super::*;
 
-    fn read(json: &str) -> Result<Notification, serde_json::Error> {
-        serde_json::from_str(json)
+    /// Through the reader of its own and through serde.
+    fn read(json: &str) -> Result<Notification, PayloadMalformed> {
+        let read = Notification::from_json(json.as_bytes());
+        assert_eq!(serde_json::from_str(json).ok().as_ref(), read.as_ref().ok());
+        read
     }
 
     #[test]
@@ -77,6 +150,17 @@ mod tests {
     fn a_notification_is_written_as_it_is_read() {
         let json = r#"{"id":"k3f9a2m7q1xz-2","type":"job.processing","job_id":"a","sequence":2,"event":{"status":"processing","progress":42,"timestamp":7}}"#;
         assert_eq!(serde_json::to_string(&read(json).unwrap()).unwrap(), json);
+    }
+
+    #[test]
+    fn a_private_key_is_only_a_key() {
+        for key in ["RawValue", "Number"] {
+            let result = json!({ format!("$serde_json::private::{key}"): "1" });
+            let body = format!(
+                r#"{{"id":"k3f9a2m7q1xz-1","type":"t","job_id":"a","sequence":1,"event":{{"status":"queued","result":{result}}}}}"#
+            );
+            assert_eq!(read(&body).unwrap().event.result, Some(result));
+        }
     }
 
     #[test]

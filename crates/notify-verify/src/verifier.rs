@@ -1,18 +1,17 @@
 //! The secrets and rules of one receiver.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use notify_core::json::Text;
 use notify_core::signing::{self, Accepts, Received, Scheme, SecretInvalid, TOLERANCE_DEFAULT};
 use notify_core::{EventLimits, Secret, Timestamp};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{PayloadMalformed, VerifyError};
 use crate::headers::{Headers, pick};
-use crate::notification::Notification;
+use crate::notification::{Notification, once_each};
 
 /// The largest body that a [`Verifier`] looks at unless told otherwise, in
 /// bytes: the largest event that a service can be set to send (1 MiB) and 16 KiB
@@ -134,11 +133,18 @@ impl Verifier {
         headers: &(impl Headers + ?Sized),
         body: &[u8],
     ) -> Result<Notification, VerifyError> {
-        self.verify_as(headers, body)
+        let text = self.text(headers, body)?;
+        Ok(Notification::read(text)?)
     }
 
     /// As [`Verifier::verify`], but reads the body into a type of one's own, for
     /// example one whose `result` is typed.
+    ///
+    /// Such a type may hold a `serde_json::Value`, which in some builds parses
+    /// what stands behind a private key of that library as JSON once more, at any
+    /// depth. So a body in which an object begins with such a key
+    /// (`$serde_json::private::…`) is refused here as malformed;
+    /// [`Verifier::verify`] takes it as the data that it is.
     ///
     /// ```
     /// #[derive(serde::Deserialize)]
@@ -174,14 +180,29 @@ impl Verifier {
         headers: &(impl Headers + ?Sized),
         body: &[u8],
     ) -> Result<T, VerifyError> {
-        let (_, id) = self.judge(headers, body)?;
-        // A pass of its own over the body, which keeps nothing: `T` need not
-        // have an id, yet the id must be checked.
-        let stamp: Stamp<'_> = read(body)?;
-        if id.is_some_and(|id| id != stamp.id) {
-            return Err(VerifyError::IdMismatch);
+        if self.text(headers, body)?.has_private_key() {
+            let why = PayloadMalformed::field("body", "must have no private key of serde_json");
+            return Err(why.into());
         }
-        read(body)
+        let read = serde_json::from_slice(body).map_err(PayloadMalformed::from);
+        Ok(read?)
+    }
+
+    /// The body of a message that holds, with the id that its header says.
+    fn text<'b>(
+        &self,
+        headers: &(impl Headers + ?Sized),
+        body: &'b [u8],
+    ) -> Result<Text<'b>, VerifyError> {
+        let (_, id) = self.judge(headers, body)?;
+        let text = Text::read(body).map_err(PayloadMalformed::from)?;
+        let [stamped] = once_each(text, ["id"])?;
+        let wrong = || PayloadMalformed::field("id", "must be text");
+        let stamped = stamped.string().ok_or_else(wrong)?;
+        match id {
+            Some(id) if id != stamped => Err(VerifyError::IdMismatch),
+            _ => Ok(text),
+        }
     }
 
     /// Verifies a message without reading its body, for a receiver that passes
@@ -287,17 +308,6 @@ impl fmt::Display for SecretsInvalid {
 }
 
 impl std::error::Error for SecretsInvalid {}
-
-/// The one field of the body that a header repeats.
-#[derive(Deserialize)]
-struct Stamp<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-}
-
-fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, VerifyError> {
-    serde_json::from_slice(body).map_err(|why| VerifyError::PayloadMalformed(PayloadMalformed(why)))
-}
 
 /// A clock before 1970 reads as 1970, where every message is too new.
 fn wall_clock() -> Timestamp {

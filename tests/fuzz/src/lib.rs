@@ -7,7 +7,8 @@
 //! signatures, a WHATWG parser the URLs.
 //!
 //! - [`verify`], [`extract`]: a webhook as a receiver gets it;
-//! - [`notification`], [`event`]: JSON, from the service and from its users;
+//! - [`mod@json`], [`notification`], [`event`]: JSON, from the service and from its
+//!   users;
 //! - [`url`], [`secret`], [`ids`]: text in settings, headers and paths;
 //! - [`message`]: headers and a body, drawn from bytes;
 //! - [`mod@program`]: what a target is as a program.
@@ -24,6 +25,7 @@
 pub mod event;
 pub mod extract;
 pub mod ids;
+pub mod json;
 pub mod message;
 pub mod notification;
 pub mod program;
@@ -47,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     event::TARGET,
     extract::TARGET,
     ids::TARGET,
+    json::TARGET,
     notification::TARGET,
     secret::TARGET,
     url::TARGET,

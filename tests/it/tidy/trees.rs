@@ -51,6 +51,28 @@ fn the_hub_without_features_brings_no_http_client_and_no_database() {
     );
 }
 
+#[test]
+fn no_build_of_ours_gives_a_json_key_a_meaning_of_its_own() {
+    // With these features a `serde_json::Value` parses what stands behind a
+    // private key once more; whoever builds with our crates would get them too.
+    for package in ["notify-server", "notify-verify"] {
+        let tree = ask_cargo(&[
+            "tree",
+            "--edges",
+            "normal,features",
+            "--invert",
+            "serde_json",
+            "--package",
+            package,
+            "--all-features",
+        ]);
+        assert!(tree.contains("serde_json feature"), "{tree}");
+        let banned = ["\"raw_value\"", "\"arbitrary_precision\""];
+        let found = banned.into_iter().filter(|feature| tree.contains(feature));
+        check_none(found.map(|feature| format!("{package} turns on {feature}")));
+    }
+}
+
 #[track_caller]
 fn check_brings_none_of(selection: &[&str], banned: &[&str]) {
     let brought = tree(selection).into_iter().filter(|package| {

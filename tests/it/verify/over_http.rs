@@ -8,7 +8,7 @@ use axum::extract::FromRef;
 use axum::http::StatusCode;
 use axum::routing::post;
 use notify_core::JobEvent;
-use notify_verify::{Verified, Verifier, VerifyError};
+use notify_verify::{Verified, VerifiedAs, Verifier, VerifyError};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -48,7 +48,7 @@ async fn hook(Verified(webhook): Verified) -> String {
     format!("{} {}", webhook.job_id, webhook.event.status)
 }
 
-async fn own(Verified(own): Verified<Own>) -> String {
+async fn own(VerifiedAs(own): VerifiedAs<Own>) -> String {
     format!("{:?}", own.event.progress)
 }
 

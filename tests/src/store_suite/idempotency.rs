@@ -2,7 +2,7 @@
 
 use notify_core::job::JobHead;
 use notify_core::store::{Append, AppendError, Retention};
-use notify_core::{IdempotencyKey, JobEvent, Store};
+use notify_core::{EventLimits, IdempotencyKey, JobEvent, Store};
 
 use super::StoreFactory;
 use super::rig::{PLENTY, Rig, completed, job, secs, url};
@@ -41,7 +41,8 @@ pub async fn other_content_is_a_conflict(factory: &impl StoreFactory) {
         let append = rig.append_once("key", "job", other);
         assert_eq!(rig.refuse(append).await, AppendError::Conflict);
     }
-    let elsewhere = JobEvent::processing(1).fingerprint(Some(&url("a")));
+    let content = JobEvent::processing(1).content(EventLimits::default());
+    let elsewhere = content.unwrap().fingerprint(Some(&url("a")));
     let append = Append {
         idempotency: Some((IdempotencyKey::parse("key").unwrap(), elsewhere)),
         ..rig.append_for(&url("a"), "job", JobEvent::processing(1))

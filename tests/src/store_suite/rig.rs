@@ -77,7 +77,8 @@ impl<S> Rig<S> {
 
     /// An event to accept once, whatever is asked again with this key.
     pub(super) fn append_once(&self, key: &str, to: &str, event: JobEvent) -> Append {
-        let fingerprint = event.fingerprint(None);
+        let content = event.clone().content(EventLimits::default());
+        let fingerprint = content.unwrap().fingerprint(None);
         Append {
             idempotency: Some((IdempotencyKey::parse(key).unwrap(), fingerprint)),
             ..self.append(to, event)

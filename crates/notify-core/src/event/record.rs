@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::{EventDraft, JobEvent};
 use crate::id::{EventId, JobId};
 use crate::job::{EventKind, JobStatus};
+use crate::json::Text;
 
 /// An event that is in a job's log.
 ///
@@ -77,12 +78,13 @@ impl EventRecord {
         self.block.clone()
     }
 
-    /// The event as a value.
+    /// The event as a value, for who wants to look into it. Its text, with every
+    /// digit as it was written, is [`json`](Self::json).
     pub fn event(&self) -> JobEvent {
-        // The bytes were written by `JobEvent::draft`, so they read back.
-        self.block
-            .get(self.json_range())
-            .and_then(|json| serde_json::from_slice(json).ok())
+        // The bytes were made from checked content, so they read back.
+        let json = self.block.get(self.json_range()).unwrap_or_default();
+        let text = Text::read(json).ok();
+        text.and_then(|text| JobEvent::read(text).ok())
             .unwrap_or_default()
     }
 

@@ -9,10 +9,10 @@ use axum::response::Response;
 use notify_core::endpoint::EventFilter;
 use notify_core::id::{IdempotencyKeyInvalid, JobIdInvalid};
 use notify_core::{EventId, EventRecord, JobId, JobStatus, Timestamp};
-use notify_hub::{JobEvent, JobView, NotifyError};
+use notify_hub::{JobView, NotifyError};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
+use super::answer::{self, Object};
 use super::auth::{Caller, Operator};
 use super::error::ApiError;
 use super::{Api, body, json, not_ready, spec};
@@ -98,13 +98,13 @@ pub(super) async fn accept_event(
     let webhook_url = webhook_url(query)?;
     let limits = api.event_limits;
     let body = body::read_json(&headers, body, limits.event_bytes_max).await?;
-    let event = JobEvent::from_json(&body, limits).map_err(NotifyError::from)?;
-    let (job, webhook) = (job_id.as_str(), webhook_url.as_deref());
-    let accepted = match idempotency_key(&headers)? {
-        None => api.notifier.notify(job, event, webhook).await,
-        Some(key) => api.notifier.notify_once(job, event, webhook, key).await,
-    };
-    let id = accepted.map_err(name_as_in_query)?;
+    let accepted = api.notifier.notify_json(
+        job_id.as_str(),
+        &body,
+        webhook_url.as_deref(),
+        idempotency_key(&headers)?,
+    );
+    let id = accepted.await.map_err(name_as_in_query)?;
     let answer = Accepted {
         id,
         sequence: id.sequence(),
@@ -186,56 +186,44 @@ struct Accepted {
 /// A job as it stands. The event is shown by the bytes that were made when it
 /// was accepted, as through every other door.
 fn answer_with(view: &JobView) -> Response {
-    let last_json = view.last.as_ref().map(EventRecord::json);
-    let read = |json| serde_json::from_slice(json).ok();
-    let event: Option<&RawValue> = last_json.as_deref().and_then(read);
-    let last = last_json
-        .as_deref()
-        .and_then(|json| serde_json::from_slice::<LastProgress>(json).ok());
-    let answer = Job {
-        job_id: &view.id,
-        status: view.head.status.unwrap_or_default(),
-        progress: last.and_then(|last| last.progress),
-        sequence: view.head.sequence,
-        last_event: view
-            .head
-            .last_id()
-            .zip(event)
-            .map(|(id, event)| LastEvent { id, event }),
-        created_at: rfc3339(view.created_at),
-        updated_at: rfc3339(view.updated_at),
-        webhook: view.webhook.as_ref().map(|(url, filter)| Webhook {
-            url: url.as_str(),
-            events: asked_for(*filter),
-        }),
+    let last = view.last.as_ref();
+    let last_event = last.map(|record| {
+        Object::new()
+            .field("id", &record.id())
+            .stored("event", &record.json())
+            .finish()
+    });
+    let answer = Object::new()
+        .field("job_id", &view.id)
+        .field("status", &view.head.status.unwrap_or_default())
+        .field("progress", &last.and_then(progress_of))
+        .field("sequence", &view.head.sequence)
+        .stored("last_event", last_event.as_deref().unwrap_or(b"null"))
+        .field("created_at", &rfc3339(view.created_at))
+        .field("updated_at", &rfc3339(view.updated_at));
+    let answer = match &view.webhook {
+        None => answer,
+        Some((url, filter)) => answer.field(
+            "webhook",
+            &Webhook {
+                url: url.as_str(),
+                events: asked_for(*filter),
+            },
+        ),
     };
-    json(StatusCode::OK, &answer)
+    answer::json(StatusCode::OK, answer.finish())
 }
 
-#[derive(Serialize)]
-struct Job<'a> {
-    job_id: &'a JobId,
-    status: JobStatus,
-    progress: Option<u8>,
-    sequence: u64,
-    last_event: Option<LastEvent<'a>>,
-    created_at: String,
-    updated_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    webhook: Option<Webhook<'a>>,
-}
-
-#[derive(Serialize)]
-struct LastEvent<'a> {
-    id: EventId,
-    event: &'a RawValue,
-}
-
-/// As much of an event as its job's answer repeats; a large `result` is passed
+/// The progress that an event states; its `result`, which may be large, is passed
 /// over.
-#[derive(Deserialize)]
-struct LastProgress {
-    progress: Option<u8>,
+fn progress_of(record: &EventRecord) -> Option<u8> {
+    #[derive(Deserialize)]
+    struct Stated {
+        progress: Option<u8>,
+    }
+
+    let stated: Stated = serde_json::from_slice(&record.json()).ok()?;
+    stated.progress
 }
 
 #[derive(Serialize)]

@@ -2,8 +2,8 @@
 //! field that has no meaning here is refused too.
 
 use notify_core::JobStatus;
+use notify_core::json::Text;
 use notify_hub::{JobSpec, WebhookSpec};
-use serde_json::{Map, Value};
 
 use super::error::ApiError;
 
@@ -16,63 +16,80 @@ pub(super) fn read(json: &[u8]) -> Result<JobSpec, ApiError> {
     if json.is_empty() {
         return Ok(JobSpec::default());
     }
-    let body: Value = serde_json::from_slice(json).map_err(|_| ApiError::Malformed)?;
+    let body = Text::read(json).map_err(|_| ApiError::Malformed)?;
     let mut spec = JobSpec::default();
-    for (name, value) in object("body", &body)? {
-        match name.as_str() {
+    each_field(body, "body", |name, value| {
+        match name {
             "job_id" => spec.job_id = optional(value, |it| text("job_id", it))?,
             "webhook" => spec.webhook = optional(value, webhook)?,
             unknown => return Err(ApiError::field(unknown, NO_SUCH_FIELD)),
         }
-    }
+        Ok(())
+    })?;
     Ok(spec)
 }
 
-fn webhook(value: &Value) -> Result<WebhookSpec, ApiError> {
+fn webhook(value: Text<'_>) -> Result<WebhookSpec, ApiError> {
     let mut url = None;
     let mut spec = WebhookSpec::default();
-    for (name, value) in object("webhook", value)? {
-        match name.as_str() {
-            "url" => url = Some(text("webhook.url", value)?),
-            "secret" => spec.secret = optional(value, |it| text("webhook.secret", it))?,
-            "events" => spec.events = optional(value, statuses)?,
-            unknown => {
-                let field = format!("webhook.{unknown}");
-                return Err(ApiError::field(&field, NO_SUCH_FIELD));
-            }
+    each_field(value, "webhook", |name, value| {
+        match name {
+            "webhook.url" => url = Some(text(name, value)?),
+            "webhook.secret" => spec.secret = optional(value, |it| text(name, it))?,
+            "webhook.events" => spec.events = optional(value, statuses)?,
+            unknown => return Err(ApiError::field(unknown, NO_SUCH_FIELD)),
         }
-    }
+        Ok(())
+    })?;
     spec.url = url.ok_or_else(|| ApiError::field("webhook.url", "must be there"))?;
     Ok(spec)
 }
 
-fn statuses(value: &Value) -> Result<Vec<JobStatus>, ApiError> {
+fn statuses(value: Text<'_>) -> Result<Vec<JobStatus>, ApiError> {
     const RULE: &str = "a list of queued, processing, completed, failed, cancelled";
     let wrong = || ApiError::field("webhook.events", RULE);
-    let items = value.as_array().ok_or_else(wrong)?;
-    let status = |item: &Value| item.as_str()?.parse().ok();
-    let statuses = items.iter().map(status).collect::<Option<_>>();
-    statuses.ok_or_else(wrong)
+    let status = |item: Text<'_>| item.string()?.parse().ok();
+    let statuses = value.items().ok_or_else(wrong)?.map(status);
+    statuses.collect::<Option<_>>().ok_or_else(wrong)
 }
 
-fn object<'a>(field: &str, value: &'a Value) -> Result<&'a Map<String, Value>, ApiError> {
-    let object = value.as_object();
-    object.ok_or_else(|| ApiError::field(field, "must be a JSON object"))
+/// Has every field of an object taken by its name with dots, and refuses one that
+/// is there twice.
+fn each_field<'a>(
+    value: Text<'a>,
+    object: &str,
+    mut take: impl FnMut(&str, Text<'a>) -> Result<(), ApiError>,
+) -> Result<(), ApiError> {
+    let not_one = || ApiError::field(object, "must be a JSON object");
+    let mut taken = Vec::new();
+    for (name, value) in value.fields().ok_or_else(not_one)? {
+        let name = match object {
+            "body" => name.into_owned(),
+            object => format!("{object}.{name}"),
+        };
+        if taken.contains(&name) {
+            return Err(ApiError::field(&name, "must be there only once"));
+        }
+        take(&name, value)?;
+        // What is taken is known, so there are few.
+        taken.push(name);
+    }
+    Ok(())
 }
 
-fn text(field: &str, value: &Value) -> Result<String, ApiError> {
-    let text = value.as_str().map(str::to_owned);
+fn text(field: &str, value: Text<'_>) -> Result<String, ApiError> {
+    let text = value.string().map(|text| text.into_owned());
     text.ok_or_else(|| ApiError::field(field, "must be text"))
 }
 
 /// `null` is the same as absent.
-fn optional<T>(
-    value: &Value,
-    read: impl FnOnce(&Value) -> Result<T, ApiError>,
+fn optional<'a, T>(
+    value: Text<'a>,
+    read: impl FnOnce(Text<'a>) -> Result<T, ApiError>,
 ) -> Result<Option<T>, ApiError> {
-    match value {
-        Value::Null => Ok(None),
-        value => read(value).map(Some),
+    match value.is_null() {
+        true => Ok(None),
+        false => read(value).map(Some),
     }
 }
 
@@ -134,6 +151,8 @@ mod tests {
             r#"{"webhook":{"url":"u","events":["done"]}}"#,
             "webhook.events",
         );
+        check_refused(r#"{"job_id":"a","job_id":"b"}"#, "job_id");
+        check_refused(r#"{"webhook":{"url":"u","u\u0072l":"v"}}"#, "webhook.url");
         assert_eq!(read(b"{").unwrap_err(), ApiError::Malformed);
     }
 

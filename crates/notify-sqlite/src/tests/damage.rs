@@ -100,7 +100,7 @@ async fn fill(
         let event = JobEvent::processing(1);
         let key = IdempotencyKey::parse("key").unwrap();
         let append = Append {
-            idempotency: Some((key, event.fingerprint(None))),
+            idempotency: Some((key, fingerprint(&event))),
             ..bench.append_for("x", &to, event)
         };
         expect(store, append, truth).await;

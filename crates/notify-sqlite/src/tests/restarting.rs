@@ -17,7 +17,7 @@ async fn everything_but_leases_is_back() {
     let event = JobEvent::queued();
     let key = IdempotencyKey::parse("once").unwrap();
     let append = Append {
-        idempotency: Some((key.clone(), event.fingerprint(None))),
+        idempotency: Some((key.clone(), fingerprint(&event))),
         ..bench.append_for("other", "a", event.clone())
     };
     let first = accept(&store, append.clone()).await;

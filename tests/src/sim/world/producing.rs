@@ -80,13 +80,13 @@ impl World {
             true => IdempotencyKey::parse(&format!("key-{number}")).ok(),
             false => None,
         };
-        let idempotency = key.map(|key| (key, event.fingerprint(webhook.as_ref())));
-        let Ok(draft) = event.draft(self.agenda.wall().as_secs(), EventLimits::default()) else {
+        let Ok(content) = event.content(EventLimits::default()) else {
             return;
         };
+        let idempotency = key.map(|key| (key, content.fingerprint(webhook.as_ref())));
         let append = Append {
             job: job.clone(),
-            draft,
+            draft: content.draft(self.agenda.wall().as_secs()),
             idempotency,
             webhook,
             progress_min_interval: self.plan.progress_min_interval,

@@ -1,0 +1,127 @@
+//! What an event says, once it is checked: the same for an event that a service
+//! hands over and for one that comes as JSON, of which nothing is rewritten.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+use super::{EventDraft, EventInvalid, EventLimits, Fingerprint, JobEvent, read};
+use crate::endpoint::EndpointUrl;
+use crate::job::JobStatus;
+use crate::json::Text;
+
+/// An event that keeps its rules and has no place in a log yet.
+///
+/// Its `result` is text: key order, the digits of every number and every string
+/// are as they were written. From a library caller's `Value` it is what that
+/// serialises to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventContent {
+    pub(super) status: JobStatus,
+    pub(super) progress: Option<u8>,
+    /// Compact JSON, not `null`.
+    pub(super) result: Option<String>,
+    pub(super) error: Option<String>,
+    /// 0 is stamped when it becomes a draft.
+    pub(super) timestamp: u64,
+}
+
+impl EventContent {
+    /// Reads an event that came from outside.
+    ///
+    /// An unknown or doubled field is refused by name, and so is what some
+    /// receiver's parser would have to refuse. The size is that of the text as it
+    /// came.
+    ///
+    /// # Errors
+    /// [`EventInvalid`] names the field and the rule.
+    pub fn from_json(json: &[u8], limits: EventLimits) -> Result<Self, EventInvalid> {
+        if json.len() > limits.event_bytes_max {
+            return Err(too_large(limits));
+        }
+        read::strict(Text::read(json)?)
+    }
+
+    /// What two events with the same idempotency key must have in common:
+    /// status, progress, result, error, timestamp if given, and webhook URL.
+    pub fn fingerprint(&self, webhook: Option<&EndpointUrl>) -> Fingerprint {
+        let mut hash = Sha256::new();
+        hash.update(self.json(self.timestamp));
+        hash.update([0]);
+        hash.update(webhook.map_or("", EndpointUrl::as_str));
+        Fingerprint(hash.finalize().into())
+    }
+
+    /// Makes the event's bytes, stamped with `now_secs` if it has no timestamp of
+    /// its own.
+    pub fn draft(&self, now_secs: u64) -> EventDraft {
+        let timestamp = match self.timestamp {
+            0 => now_secs,
+            given => given,
+        };
+        EventDraft {
+            status: self.status,
+            progress: self.progress,
+            json: self.json(timestamp).into(),
+        }
+    }
+
+    fn json(&self, timestamp: u64) -> String {
+        let result = self.result.as_deref().unwrap_or_default();
+        let mut json = String::with_capacity(result.len() + 128);
+        // Writing to a String cannot fail: it grows.
+        let _ = write!(json, r#"{{"status":"{}""#, self.status);
+        if let Some(progress) = self.progress {
+            let _ = write!(json, r#","progress":{progress}"#);
+        }
+        if !result.is_empty() {
+            json.push_str(r#","result":"#);
+            json.push_str(result);
+        }
+        if let Some(error) = &self.error {
+            let error = serde_json::Value::from(error.as_str());
+            let _ = write!(json, r#","error":{error}"#);
+        }
+        let _ = write!(json, r#","timestamp":{timestamp}}}"#);
+        json
+    }
+}
+
+impl JobEvent {
+    /// Checks the event; `result` becomes what it serialises to.
+    ///
+    /// # Errors
+    /// [`EventInvalid`] names the field and the rule.
+    pub fn content(self, limits: EventLimits) -> Result<EventContent, EventInvalid> {
+        let progress = self.progress.map(u64::from);
+        let content = EventContent {
+            status: self.status,
+            progress: progress.map(read::progress_in_range).transpose()?,
+            result: read::result_of(self.result)?,
+            error: self.error,
+            timestamp: self.timestamp,
+        };
+        if content.json(content.timestamp).len() > limits.event_bytes_max {
+            return Err(too_large(limits));
+        }
+        Ok(content)
+    }
+
+    /// Checks the event and makes its bytes, stamped with `now_secs` if it has
+    /// no timestamp of its own.
+    ///
+    /// # Errors
+    /// [`EventInvalid`] names the field and the rule.
+    pub fn draft(self, now_secs: u64, limits: EventLimits) -> Result<EventDraft, EventInvalid> {
+        Ok(self.content(limits)?.draft(now_secs))
+    }
+}
+
+fn too_large(limits: EventLimits) -> EventInvalid {
+    EventInvalid::TooLarge {
+        bytes_max: limits.event_bytes_max,
+    }
+}
+
+#[cfg(test)]
+mod tests;

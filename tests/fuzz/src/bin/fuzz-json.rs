@@ -1,0 +1,5 @@
+//! The target `json` as a program.
+
+#![cfg_attr(fuzzing, no_main)]
+
+notify_fuzz::program!(json);
