@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod baseline;
 mod crash;
 mod existing_service;
 mod http;
