@@ -57,9 +57,19 @@ fn check_refused(text: &str, why: SecretInvalid) {
         SecretInvalid::TooLong => text.len() > Secret::BYTES_MAX,
         SecretInvalid::NotBase64 => encoded && standardwebhooks::Webhook::new(text).is_err(),
         SecretInvalid::KeyLength => encoded && standardwebhooks::Webhook::new(text).is_ok(),
+        SecretInvalid::Blank => {
+            text.chars().next().is_some_and(is_blank)
+                || text.chars().next_back().is_some_and(is_blank)
+        }
+        SecretInvalid::Quoted => !text.starts_with(char::is_alphanumeric),
+        SecretInvalid::Version => text.starts_with("v1,whsec_"),
         _ => false,
     };
     assert!(holds, "{why}");
+}
+
+fn is_blank(end: char) -> bool {
+    end.is_whitespace() || end.is_control()
 }
 
 fn seeds() -> Vec<Vec<u8>> {
@@ -70,5 +80,8 @@ fn seeds() -> Vec<Vec<u8>> {
         "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX",
         "whsec_c2hvcnQ=",
         "été",
+        "operator-hmac-key\n",
+        "\"operator-hmac-key\"",
+        "v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     ])
 }

@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use notify_core::signing::sign;
+use notify_core::signing::{SecretInvalid, sign};
 use notify_core::{Keyring, Secret, Timestamp};
-use notify_verify::{Headers, Scheme, Verifier, VerifyError};
+use notify_verify::{Headers, Scheme, SecretsInvalid, Verifier, VerifyError};
 use serde::Deserialize;
 
 const VERIFY: &str = include_str!("../../../vectors/verify.json");
 const SIGNATURES: &str = include_str!("../../../vectors/signatures.json");
+const SECRETS: &str = include_str!("../../../vectors/secrets.json");
 
 /// One entry of `verify.json`; `vectors/README.md` says what each field is.
 #[derive(Deserialize)]
@@ -181,6 +182,43 @@ fn known_signatures_are_made_by_the_sender_and_taken_by_the_receiver() {
         ];
         let proof = verifier.verify_bytes(&timestamped, known.body.as_bytes());
         assert_eq!(proof.unwrap().scheme, Scheme::Timestamped);
+    }
+}
+
+/// One entry of `secrets.json`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Typed {
+    name: String,
+    secret: String,
+    refused: Option<String>,
+}
+
+#[test]
+fn a_secret_is_taken_or_refused_by_sender_and_receiver_alike() {
+    let known: Vec<Typed> = serde_json::from_str(SECRETS).unwrap();
+    assert!(!known.is_empty());
+    for Typed {
+        name,
+        secret,
+        refused,
+    } in known
+    {
+        let rule = |why| match why {
+            SecretInvalid::Empty => "empty",
+            SecretInvalid::TooLong => "too_long",
+            SecretInvalid::NotBase64 => "not_base64",
+            SecretInvalid::KeyLength => "key_length",
+            SecretInvalid::Blank => "blank",
+            SecretInvalid::Quoted => "quoted",
+            SecretInvalid::Version => "version",
+            other => panic!("{name}: {other}"),
+        };
+        let sender = Secret::parse(&secret).err();
+        assert_eq!(sender.map(rule), refused.as_deref(), "{name}");
+        let receiver = Verifier::new([&secret]).err();
+        let expected = sender.map(|why| SecretsInvalid::Malformed { index: 0, why });
+        assert_eq!(receiver, expected, "{name}");
     }
 }
 

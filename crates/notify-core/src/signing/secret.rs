@@ -13,7 +13,9 @@ use super::HmacSha256;
 ///
 /// Text that begins with `whsec_` is Standard Webhooks base64 (padded) of 24–64
 /// bytes: the decoded bytes are the key of that scheme, the text verbatim is the
-/// key of the timestamped one. Any other text of 1–256 bytes is both keys.
+/// key of the timestamped one. Any other text of 1–256 bytes is both keys. What
+/// a secret is pasted with by mistake (white space, quotes, a `v1,`) is refused:
+/// taken as part of it, it would make every receiver's check fail.
 #[derive(Clone)]
 pub struct Secret {
     text: Zeroizing<String>,
@@ -30,6 +32,20 @@ impl Secret {
     /// # Errors
     /// [`SecretInvalid`] says which part of the rule is broken.
     pub fn parse(text: &str) -> Result<Self, SecretInvalid> {
+        let secret = Self::restore(text);
+        // What was pasted along is what is wrong, whatever it breaks besides.
+        match pasted_along(text) {
+            Some(why) if !matches!(secret, Err(SecretInvalid::TooLong)) => Err(why),
+            _ => secret,
+        }
+    }
+
+    /// Reads a secret that was taken earlier and kept since, perhaps at a time
+    /// when less was refused: it still signs what its receivers check with it.
+    ///
+    /// # Errors
+    /// [`SecretInvalid`] if it never was a secret.
+    pub fn restore(text: &str) -> Result<Self, SecretInvalid> {
         if text.is_empty() {
             return Err(SecretInvalid::Empty);
         }
@@ -148,6 +164,12 @@ pub enum SecretInvalid {
     NotBase64,
     /// `whsec_` is followed by base64 of fewer than 24 or more than 64 bytes.
     KeyLength,
+    /// It begins or ends with white space or a control character.
+    Blank,
+    /// It stands in quotes.
+    Quoted,
+    /// A `v1,`, which is how a signature begins, stands before `whsec_`.
+    Version,
 }
 
 impl fmt::Display for SecretInvalid {
@@ -157,6 +179,9 @@ impl fmt::Display for SecretInvalid {
             Self::TooLong => "at most 256 bytes",
             Self::NotBase64 => "after whsec_ comes padded standard base64",
             Self::KeyLength => "after whsec_ comes base64 of 24 to 64 bytes",
+            Self::Blank => "no white space or control character at either end",
+            Self::Quoted => "without the quotes around it",
+            Self::Version => "without the v1, before whsec_",
         })
     }
 }
@@ -164,6 +189,23 @@ impl fmt::Display for SecretInvalid {
 impl std::error::Error for SecretInvalid {}
 
 const PREFIX: &str = "whsec_";
+
+/// What is copied along with a secret from a settings file or a page.
+fn pasted_along(text: &str) -> Option<SecretInvalid> {
+    const QUOTES: [char; 7] = ['"', '\'', '`', '“', '”', '‘', '’'];
+    let ends = [text.chars().next()?, text.chars().next_back()?];
+    if ends
+        .iter()
+        .any(|end| end.is_whitespace() || end.is_control())
+    {
+        return Some(SecretInvalid::Blank);
+    }
+    if ends.iter().all(|end| QUOTES.contains(end)) {
+        return Some(SecretInvalid::Quoted);
+    }
+    let rest = text.strip_prefix("v1,")?;
+    rest.starts_with(PREFIX).then_some(SecretInvalid::Version)
+}
 
 fn keyed(key: &[u8]) -> HmacSha256 {
     // HMAC takes a key of any length (RFC 2104), so the error has no case.

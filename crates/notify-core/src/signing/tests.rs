@@ -304,6 +304,44 @@ fn secrets_keep_to_their_forms() {
 }
 
 #[test]
+fn what_is_pasted_along_with_a_secret_is_refused_by_name() {
+    let key = format!("whsec_{}", BASE64.encode([7; 32]));
+    for text in ["operator-hmac-key", &key] {
+        for (bad, why) in [
+            (format!("{text}\n"), SecretInvalid::Blank),
+            (format!("{text}\r\n"), SecretInvalid::Blank),
+            (format!(" {text}"), SecretInvalid::Blank),
+            (format!("\t{text}\t"), SecretInvalid::Blank),
+            (format!("{text}\u{a0}"), SecretInvalid::Blank),
+            (format!("\0{text}"), SecretInvalid::Blank),
+            (format!("{text}\u{7f}"), SecretInvalid::Blank),
+            (format!("\"{text}\""), SecretInvalid::Quoted),
+            (format!("'{text}'"), SecretInvalid::Quoted),
+            (format!("“{text}”"), SecretInvalid::Quoted),
+        ] {
+            assert_eq!(Secret::parse(&bad).unwrap_err(), why, "{bad:?}");
+            assert!(!why.to_string().contains(text));
+        }
+    }
+    let versioned = format!("v1,{key}");
+    assert_eq!(Secret::parse(&versioned), Err(SecretInvalid::Version));
+    for good in ["two words", "it's", "v1,abc", "\"open", "пароль🔑"] {
+        assert!(Secret::parse(good).is_ok(), "{good}");
+    }
+}
+
+#[test]
+fn a_secret_that_was_taken_earlier_still_signs() {
+    let kept = Secret::restore(" taken when this was not refused\n").unwrap();
+    assert_eq!(kept.expose(), " taken when this was not refused\n");
+    assert_eq!(Secret::restore("").unwrap_err(), SecretInvalid::Empty);
+    assert_eq!(
+        Secret::restore("whsec_*").unwrap_err(),
+        SecretInvalid::NotBase64
+    );
+}
+
+#[test]
 fn debug_shows_no_secret() {
     let text = "canary-5f2e";
     let secret = secret(text);

@@ -133,7 +133,7 @@ fn secret(row: &Row<'_>, column: usize) -> Result<Option<Secret>, Fault> {
         .get_ref(column)?
         .as_str_or_null()
         .map_err(rusqlite::Error::from)?;
-    text.map(Secret::parse)
+    text.map(Secret::restore)
         .transpose()
         .map_err(|_| Fault::damaged("a secret can't be read"))
 }

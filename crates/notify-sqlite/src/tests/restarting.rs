@@ -68,6 +68,20 @@ async fn everything_but_leases_is_back() {
 }
 
 #[tokio::test]
+async fn a_secret_that_would_now_be_refused_still_signs() {
+    let bench = Bench::new();
+    let store = bench.open();
+    let secret = Secret::restore("taken earlier\n").unwrap();
+    let mut registration = bench.registration("a", Some("own"));
+    let webhook = registration.webhook.as_mut().unwrap();
+    webhook.secret_if_new = Some(secret.clone());
+    store.register(NOW, registration).await.unwrap();
+    drop(store);
+    let own = bench.open().endpoint_at(&url("own")).await.unwrap();
+    assert_eq!(own.unwrap().keyring, Some(Keyring::new(secret)));
+}
+
+#[tokio::test]
 async fn a_crash_leaves_what_was_answered() {
     let bench = Bench::new();
     let store = bench.open();
