@@ -9,22 +9,20 @@
 //! could be a secret.
 
 mod env;
+mod invalid;
 mod server;
 mod tree;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 
-use notify_hub::{EgressConfig, NotifierConfig};
+use notify_hub::{EgressConfig, NotifierConfig, StreamsConfig};
 use serde::Deserialize;
 
+pub(crate) use invalid::SettingsInvalid;
 use server::ServerKeys;
-pub(crate) use server::{LogFormat, PublicUrl, ServerConfig};
+pub(crate) use server::{API_KEY_BYTES_MIN, LogFormat, PublicUrl, ServerConfig};
 use tree::{Fault, Tree};
-
-/// The shortest API key, in bytes.
-pub(crate) const API_KEY_BYTES_MIN: usize = 16;
 
 /// How the server tries again unless told otherwise: for 17 hours and a half.
 const RETRY_SCHEDULE_DEFAULT: [&str; 8] = ["5s", "30s", "2m", "10m", "30m", "2h", "5h", "10h"];
@@ -68,11 +66,15 @@ impl ServerConfig {
 fn read(mut tree: Tree) -> Result<ServerConfig, Fault> {
     settle_retries(&mut tree)?;
     let server: ServerKeys = read_keys(tree.split_off(ServerKeys::NAMES))?;
-    let notifier: NotifierConfig = read_keys(tree)?;
+    let mut notifier: NotifierConfig = read_keys(tree)?;
+    // The server sees to this one, and the library would rightly say that it
+    // does not.
+    let default = StreamsConfig::default().open_max;
+    let streams_open_max = std::mem::replace(&mut notifier.streams.open_max, default);
     notifier
         .check()
         .map_err(|invalid| Fault::new(invalid.field, invalid.rule))?;
-    server.with_notifier(notifier)
+    server.with_notifier(notifier, streams_open_max)
 }
 
 fn read_keys<'de, T: Deserialize<'de>>(tree: Tree) -> Result<T, Fault> {
@@ -143,30 +145,6 @@ impl Origins {
         }
     }
 }
-
-/// A setting is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SettingsInvalid {
-    /// The setting, with dots; empty if the source as a whole is wrong.
-    key: String,
-    /// What it must be.
-    rule: String,
-    /// The file, the variable or the flag; empty if it was set nowhere.
-    origin: String,
-}
-
-impl fmt::Display for SettingsInvalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, rule, origin } = self;
-        match (key.as_str(), origin.as_str()) {
-            ("", origin) => write!(f, "{origin}: {rule}"),
-            (key, "") => write!(f, "{key}: {rule}"),
-            (key, origin) => write!(f, "{key}: {rule} (set by {origin})"),
-        }
-    }
-}
-
-impl std::error::Error for SettingsInvalid {}
 
 #[cfg(test)]
 mod tests;

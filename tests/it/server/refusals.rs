@@ -198,6 +198,11 @@ async fn a_job_that_breaks_a_rule_is_refused_by_its_field() {
             "webhook.secret",
         ),
         (
+            json!({ "webhook": { "url": "http://127.0.0.1:9/", "secret": "'quoted'" } }),
+            "signing_secret_invalid",
+            "webhook.secret",
+        ),
+        (
             json!({ "webhook": { "url": "http://127.0.0.1:9/", "events": ["done"] } }),
             "request_invalid",
             "webhook.events",

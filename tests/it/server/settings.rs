@@ -57,6 +57,16 @@ async fn a_wrong_setting_is_named_and_exits_with_2() {
             "xml",
             "log_format: must be text or json",
         ),
+        (
+            "NOTIFY_EGRESS__REQUIRE_HTTPS",
+            "true",
+            "egress.require_https: has no effect yet",
+        ),
+        (
+            "NOTIFY_SIGNING_SECRET",
+            "pasted ",
+            "signing_secret: no white space",
+        ),
     ] {
         let ended = Program::run(&["serve", "--in-memory"], &[(name, value)]).await;
         check_usage(&ended, message);
@@ -89,6 +99,10 @@ async fn wrong_usage_exits_with_2() {
         ),
         (&["listen", "--port", "65536"], "65536"),
         (&["listen", "--secret", "whsec_x"], "secret: after whsec_"),
+        (
+            &["listen", "--secret", "v1,whsec_x"],
+            "secret: without the v1, before whsec_",
+        ),
         (&["no-such-command"], "no-such-command"),
         (&[], "Usage: notify"),
     ] {

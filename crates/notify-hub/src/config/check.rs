@@ -7,7 +7,7 @@ use notify_core::schedule::Limits;
 use notify_core::store::Retention;
 use notify_core::{EventLimits, Keyring, RetryPolicy, Secret};
 
-use super::{NotifierConfig, SecretText};
+use super::{NotifierConfig, SecretText, StreamsConfig};
 
 /// Settings after their check: every value is within its bounds.
 #[derive(Clone, Debug)]
@@ -51,9 +51,9 @@ impl NotifierConfig {
 
 impl Settings {
     pub(crate) fn new(config: &NotifierConfig) -> Result<Self, ConfigInvalid> {
+        no_empty_promises(config)?;
         for (field, ranges) in [
             ("egress.allow_cidrs", &config.egress.allow_cidrs),
-            ("egress.denied_cidrs", &config.egress.denied_cidrs),
             ("streams.trusted_proxies", &config.streams.trusted_proxies),
         ] {
             each(
@@ -130,6 +130,32 @@ impl Settings {
             dead_letters_max: limits.dead_letters_in_memory_max,
         })
     }
+}
+
+/// A setting that would protect, and does not yet, is refused: whoever sets it
+/// relies on it. What merely allows more is taken.
+fn no_empty_promises(config: &NotifierConfig) -> Result<(), ConfigInvalid> {
+    let (egress, streams) = (&config.egress, &config.streams);
+    let defaults = StreamsConfig::default();
+    for (field, is_set) in [
+        ("egress.denied_cidrs", !egress.denied_cidrs.is_empty()),
+        ("egress.require_https", egress.require_https),
+        ("max_age", config.max_age.is_some()),
+        ("streams.open_max", streams.open_max != defaults.open_max),
+        (
+            "streams.open_per_job_max",
+            streams.open_per_job_max != defaults.open_per_job_max,
+        ),
+        (
+            "streams.open_per_client_max",
+            streams.open_per_client_max != defaults.open_per_client_max,
+        ),
+    ] {
+        if is_set {
+            return Err(invalid(field, "has no effect yet; leave it out"));
+        }
+    }
+    Ok(())
 }
 
 fn keyring(config: &NotifierConfig) -> Result<Option<Keyring>, ConfigInvalid> {
@@ -266,15 +292,42 @@ mod tests {
         check_refused("egress.allow_cidrs", |config| {
             config.egress.allow_cidrs = vec!["127.0.0.1".into()]
         });
-        check_refused("egress.denied_cidrs", |config| {
-            config.egress.denied_cidrs = vec!["::/129".into()]
-        });
         check_refused("egress.allow_ports", |config| {
             config.egress.allow_ports = vec!["0".into()]
         });
         check_refused("egress.allow_ports", |config| {
             config.egress.allow_ports = vec!["9-1".into()]
         });
+    }
+
+    #[test]
+    fn what_promises_protection_and_gives_none_is_refused() {
+        check_refused("egress.denied_cidrs", |config| {
+            config.egress.denied_cidrs = vec!["10.0.0.0/8".into()]
+        });
+        check_refused("egress.require_https", |config| {
+            config.egress.require_https = true
+        });
+        check_refused("max_age", |config| {
+            config.max_age = Some(Span(Duration::from_secs(60)));
+        });
+        check_refused("streams.open_max", |config| config.streams.open_max = 1);
+        check_refused("streams.open_per_job_max", |config| {
+            config.streams.open_per_job_max = 1
+        });
+        check_refused("streams.open_per_client_max", |config| {
+            config.streams.open_per_client_max = 1
+        });
+    }
+
+    #[test]
+    fn what_only_allows_more_is_taken() {
+        let mut config = NotifierConfig::default();
+        config.egress.allow_cidrs = vec!["10.0.0.0/8".into()];
+        config.egress.allow_ports = vec!["9000".into()];
+        config.egress.allow_hosts = vec!["hooks.internal".into()];
+        config.streams.allow_origins = vec!["https://app.example".into()];
+        assert_eq!(config.check(), Ok(()));
     }
 
     #[test]

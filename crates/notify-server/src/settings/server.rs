@@ -8,8 +8,10 @@ use http::Uri;
 use notify_hub::{NotifierConfig, SecretText};
 use serde::Deserialize;
 
-use super::API_KEY_BYTES_MIN;
 use super::tree::Fault;
+
+/// The shortest API key, in bytes.
+pub(crate) const API_KEY_BYTES_MIN: usize = 16;
 
 /// Everything that can be set about `notify serve`. `Debug` shows no secret.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +26,9 @@ pub(crate) struct ServerConfig {
     pub(crate) api_key: Option<SecretText>,
     /// How logs are written; by default text on a terminal, else JSON.
     pub(crate) log_format: Option<LogFormat>,
-    /// The library's settings.
+    /// Open streams altogether.
+    pub(crate) streams_open_max: usize,
+    /// The library's settings, but for those that the server itself sees to.
     pub(crate) notifier: NotifierConfig,
 }
 
@@ -44,7 +48,11 @@ impl ServerKeys {
     pub(super) const NAMES: &[&str] =
         &["listen", "public_url", "data_dir", "api_key", "log_format"];
 
-    pub(super) fn with_notifier(self, notifier: NotifierConfig) -> Result<ServerConfig, Fault> {
+    pub(super) fn with_notifier(
+        self,
+        notifier: NotifierConfig,
+        streams_open_max: usize,
+    ) -> Result<ServerConfig, Fault> {
         let api_key_bytes = self.api_key.as_ref().map(|key| key.expose().len());
         if api_key_bytes.is_some_and(|bytes| bytes < API_KEY_BYTES_MIN) {
             let rule = format!("must be at least {API_KEY_BYTES_MIN} bytes long");
@@ -59,6 +67,7 @@ impl ServerKeys {
             data_dir: self.data_dir.into(),
             api_key: self.api_key,
             log_format: self.log_format,
+            streams_open_max,
             notifier,
         })
     }

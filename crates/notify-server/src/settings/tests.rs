@@ -73,8 +73,8 @@ fn a_variable_takes_the_type_of_its_setting() {
     let config = from_env(&[
         ("NOTIFY_SIGNING_SECRET", "12345"),
         ("NOTIFY_API_KEY", "1234567890123456"),
-        ("NOTIFY_MAX_AGE", "2m"),
-        ("NOTIFY_EGRESS__REQUIRE_HTTPS", "true"),
+        ("NOTIFY_STORE__RETENTION", "2m"),
+        ("NOTIFY_EGRESS__REQUIRE_HTTPS", "false"),
         ("NOTIFY_EGRESS__ALLOW_PORTS", r#"["1024-65535", "81"]"#),
         ("NOTIFY_EGRESS__ALLOW_HOSTS", "[]"),
         ("NOTIFY_RETRY_SCHEDULE", r#"["1s","5s"]"#),
@@ -83,8 +83,8 @@ fn a_variable_takes_the_type_of_its_setting() {
     ]);
     let notifier = config.notifier;
     assert_eq!(notifier.signing_secret.expose(), "12345");
-    assert_eq!(notifier.max_age, Some(Span(Duration::from_secs(120))));
-    assert!(notifier.egress.require_https);
+    assert_eq!(notifier.store.retention, Span(Duration::from_secs(120)));
+    assert!(!notifier.egress.require_https);
     assert_eq!(notifier.egress.allow_ports, ["1024-65535", "81"]);
     assert_eq!(notifier.retry_schedule.map(|waits| waits.len()), Some(2));
     let public_url = config.public_url.unwrap();
@@ -193,6 +193,62 @@ fn a_wrong_value_is_named_with_its_rule() {
         "",
         &[("NOTIFY_API_KEY", "fifteen-bytes..")],
         "api_key: must be at least 16 bytes long (set by NOTIFY_API_KEY)",
+    );
+}
+
+#[test]
+fn what_promises_protection_and_gives_none_is_refused() {
+    for (file, name, value) in [
+        ("max_age = \"1h\"", "NOTIFY_MAX_AGE", "1h"),
+        (
+            "egress.require_https = true",
+            "NOTIFY_EGRESS__REQUIRE_HTTPS",
+            "true",
+        ),
+        (
+            "egress.denied_cidrs = [\"10.0.0.0/8\"]",
+            "NOTIFY_EGRESS__DENIED_CIDRS",
+            r#"["10.0.0.0/8"]"#,
+        ),
+        (
+            "streams.open_per_job_max = 1",
+            "NOTIFY_STREAMS__OPEN_PER_JOB_MAX",
+            "1",
+        ),
+        (
+            "streams.open_per_client_max = 1",
+            "NOTIFY_STREAMS__OPEN_PER_CLIENT_MAX",
+            "1",
+        ),
+    ] {
+        let (setting, _) = file.split_once(" =").unwrap();
+        let rule = format!("{setting}: has no effect yet; leave it out");
+        check_refused(file, &[], &format!("{rule} (set by notify.toml)"));
+        check_refused("", &[(name, value)], &format!("{rule} (set by {name})"));
+    }
+}
+
+#[test]
+fn the_bound_on_all_streams_is_the_servers_own() {
+    let config = from_env(&[("NOTIFY_STREAMS__OPEN_MAX", "7")]);
+    assert_eq!(config.streams_open_max, 7);
+    assert_eq!(from_env(&[]).streams_open_max, 16_000);
+    assert_eq!(config.notifier.check(), Ok(()));
+}
+
+#[test]
+fn a_secret_is_refused_as_it_is_pasted() {
+    let quoted = "\"canary\"";
+    check_refused(
+        "",
+        &[("NOTIFY_SIGNING_SECRET", quoted)],
+        "signing_secret: without the quotes around it (set by NOTIFY_SIGNING_SECRET)",
+    );
+    check_refused(
+        "signing_secret = \"s\"\nprevious_signing_secret = \"canary\\n\"",
+        &[],
+        "previous_signing_secret: no white space or control character at either end \
+         (set by notify.toml)",
     );
 }
 

@@ -12,7 +12,7 @@ use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{self, Deserializer, Expected, IntoDeserializer, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::SettingsInvalid;
+use super::invalid::SettingsInvalid;
 
 /// One setting, or a table of them.
 #[derive(Clone, Debug, PartialEq)]
