@@ -10,6 +10,8 @@ mod auth;
 mod body;
 mod error;
 mod jobs;
+mod key;
+mod parts;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -21,27 +23,16 @@ use axum::extract::State;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::map_response;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
-use notify_core::EventLimits;
-use notify_hub::{JobNotifier, NotifyError};
 use serde::Serialize;
 
+use answer::json;
 use error::ApiError;
+use parts::Api;
 
-pub(crate) use auth::ApiKeyHash;
-
-/// What the API is made of.
-pub(crate) struct Parts {
-    pub(crate) notifier: Arc<JobNotifier>,
-    pub(crate) key: ApiKeyHash,
-    /// Where customers reach the server, without a slash at its end.
-    pub(crate) base_url: String,
-    pub(crate) event_limits: EventLimits,
-}
-
-/// What every call needs.
-type Api = Arc<Parts>;
+pub(crate) use key::ApiKeyHash;
+pub(crate) use parts::Parts;
 
 /// The operator API, with health and readiness.
 pub(crate) fn router(parts: Parts) -> Router {
@@ -71,7 +62,7 @@ async fn alive() -> Response {
 /// `GET /readyz`: calls are taken.
 async fn ready(State(api): State<Api>) -> Result<Response, ApiError> {
     if !api.notifier.is_ready() {
-        return Err(not_ready());
+        return Err(ApiError::not_ready());
     }
     Ok(json(StatusCode::OK, &Standing { status: "ready" }))
 }
@@ -79,20 +70,6 @@ async fn ready(State(api): State<Api>) -> Result<Response, ApiError> {
 #[derive(Serialize)]
 struct Standing {
     status: &'static str,
-}
-
-fn not_ready() -> ApiError {
-    NotifyError::NotReady("calls are not taken now").into()
-}
-
-/// An answer in JSON.
-fn json(status: StatusCode, body: &impl Serialize) -> Response {
-    match serde_json::to_vec(body) {
-        Ok(body) => answer::json(status, body),
-        // Nothing that is answered has a map with keys that are no text, which
-        // is all that JSON can't say.
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
 }
 
 /// Answers may hold tokens, so no cache keeps them; and no browser guesses at

@@ -7,37 +7,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::exit::{Exit, Stop, block_on};
 use crate::listen::{self, ListenOptions};
 use crate::serve::{self, Keep, ServeError};
 use crate::settings::{ServerConfig, Sources};
 use crate::{demo, logs, print};
-
-/// How the program ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// All went well.
-    Success,
-    /// It did not.
-    Failure,
-    /// Wrong usage or settings; nothing was begun.
-    Usage,
-    /// The data directory can't be used.
-    DataDir,
-    /// The store has failed.
-    StoreFailed,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Success => 0,
-            Exit::Failure => 1,
-            Exit::Usage => 2,
-            Exit::DataDir => 3,
-            Exit::StoreFailed => 4,
-        })
-    }
-}
 
 /// Runs the program `notify` with these arguments (the program's name first) and
 /// this environment.
@@ -68,28 +42,6 @@ pub fn run(
         stop.exit
     });
     exit.into()
-}
-
-/// Why a command stopped before its end.
-pub(crate) struct Stop {
-    pub(crate) exit: Exit,
-    pub(crate) message: String,
-}
-
-impl Stop {
-    pub(crate) fn usage(message: impl ToString) -> Self {
-        Self {
-            exit: Exit::Usage,
-            message: message.to_string(),
-        }
-    }
-
-    pub(crate) fn failure(message: impl ToString) -> Self {
-        Self {
-            exit: Exit::Failure,
-            message: message.to_string(),
-        }
-    }
 }
 
 #[derive(Parser)]
@@ -267,17 +219,6 @@ fn text_of(
         Err(_) => Err(Stop::usage(format!("{name}: must be UTF-8 text"))),
     })
     .collect()
-}
-
-/// Runs a command's future. What is still running when it ends is dropped.
-pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, Stop> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Stop::failure(format!("no runtime on this system: {error}")))?;
-    let output = runtime.block_on(future);
-    runtime.shutdown_background();
-    Ok(output)
 }
 
 #[cfg(test)]

@@ -9,10 +9,11 @@
 //! and nobody else. Then everyone does their part at the same time, and what each
 //! of them sees comes to one place to be printed and, at the end, compared.
 
+mod error;
 mod service;
+mod sight;
 mod tally;
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -24,12 +25,14 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::cli::{self, Exit, Stop};
-use crate::client::{Block, Client, ClientError, EventStream};
+use crate::client::{Client, EventStream};
+use crate::exit::{Exit, Stop, block_on};
 use crate::print;
-use crate::receiver::{Receiver, Webhook};
+use crate::receiver::Receiver;
 use crate::serve::{self, Connections, Keep, MadeKey, Server};
 use crate::settings::{ServerConfig, Sources};
+use error::DemoError;
+use sight::Sight;
 use tally::Tally;
 
 /// When to give up: well above the second or two that it takes.
@@ -47,29 +50,13 @@ const SETTINGS: [(&str, &str); 4] = [
     ("NOTIFY_PROGRESS_MIN_INTERVAL_MS", "0"),
 ];
 
-/// What somebody in the story sees.
-enum Sight {
-    /// The service is about to say something.
-    Saying(String),
-    /// What the service said was accepted.
-    Accepted { id: String, is_progress: bool },
-    /// The service has said everything.
-    Said,
-    /// The customer's stream showed this.
-    Streamed(Block),
-    /// The customer's stream ended.
-    StreamEnded,
-    /// The customer's receiver got this.
-    Received(Webhook),
-}
-
 /// Runs the demo.
 pub(crate) fn run() -> Result<Exit, Stop> {
     let story = async { tokio::time::timeout(GIVE_UP_AFTER, tell()).await };
-    match cli::block_on(story)? {
+    match block_on(story)? {
         Ok(Ok(())) => Ok(Exit::Success),
         Ok(Err(error)) => Err(Stop::failure(error)),
-        Err(_) => Err(Stop::failure(DemoError::TooLong)),
+        Err(_) => Err(Stop::failure(DemoError::TooLong(GIVE_UP_AFTER))),
     }
 }
 
@@ -202,38 +189,3 @@ async fn watch(
     }
     Ok(tally)
 }
-
-/// The story did not end well.
-#[derive(Debug)]
-enum DemoError {
-    /// A part of it could not be started.
-    Start(String),
-    /// There is no key for the service.
-    NoKey,
-    /// A call failed.
-    Call(&'static str, ClientError),
-    /// The doors do not agree.
-    Mismatch(String),
-    /// It took too long.
-    TooLong,
-}
-
-impl DemoError {
-    fn start(error: impl fmt::Display) -> Self {
-        Self::Start(error.to_string())
-    }
-}
-
-impl fmt::Display for DemoError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Start(what) => f.write_str(what),
-            Self::NoKey => f.write_str("there is no key for the service"),
-            Self::Call(call, error) => write!(f, "{call}: {error}"),
-            Self::Mismatch(what) => write!(f, "the doors do not agree: {what}"),
-            Self::TooLong => write!(f, "not done after {} s", GIVE_UP_AFTER.as_secs()),
-        }
-    }
-}
-
-impl std::error::Error for DemoError {}

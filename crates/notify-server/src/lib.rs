@@ -10,7 +10,7 @@
 //!
 //! The modules, in reading order:
 //!
-//! - `cli`: the commands and their flags;
+//! - `cli`, `exit`: the commands, their flags, and how they end;
 //! - `settings`: flags over environment over file over defaults;
 //! - `serve`: the server, from its settings to its shutdown;
 //! - `api`: the operator API;
@@ -22,6 +22,7 @@ mod api;
 mod cli;
 mod client;
 mod demo;
+mod exit;
 mod listen;
 mod logs;
 mod print;

@@ -5,6 +5,16 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
+/// An answer in JSON.
+pub(super) fn json(status: StatusCode, answer: &impl Serialize) -> Response {
+    match serde_json::to_vec(answer) {
+        Ok(bytes) => written(status, bytes),
+        // Nothing that is answered has a map with keys that are no text, which
+        // is all that JSON can't say.
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
 /// A JSON object, written field by field.
 pub(super) struct Object(Vec<u8>);
 
@@ -25,10 +35,9 @@ impl Object {
         if self.0.len() > 1 {
             self.0.push(b',');
         }
-        self.0.extend_from_slice(b"\"");
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b"\":");
-        self.0.extend_from_slice(json);
+        for part in [&b"\""[..], name.as_bytes(), b"\":", json] {
+            self.0.extend_from_slice(part);
+        }
         self
     }
 
@@ -36,12 +45,16 @@ impl Object {
         self.0.push(b'}');
         self.0
     }
+
+    /// The object as an answer.
+    pub(super) fn answer(self, status: StatusCode) -> Response {
+        written(status, self.finish())
+    }
 }
 
-/// An answer whose body is this JSON.
-pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response {
+fn written(status: StatusCode, json: Vec<u8>) -> Response {
     let content_type = HeaderValue::from_static("application/json");
-    (status, [(CONTENT_TYPE, content_type)], body).into_response()
+    (status, [(CONTENT_TYPE, content_type)], json).into_response()
 }
 
 #[cfg(test)]

@@ -4,48 +4,9 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
-use super::Api;
 use super::error::ApiError;
-
-/// The SHA-256 of the API key: all of it that the server keeps.
-#[derive(Clone, Copy)]
-pub(crate) struct ApiKeyHash([u8; 32]);
-
-impl ApiKeyHash {
-    pub(crate) fn of(key: &str) -> Self {
-        Self(Sha256::digest(key.as_bytes()).into())
-    }
-
-    pub(crate) fn to_bytes(self) -> [u8; 32] {
-        self.0
-    }
-
-    /// In lower-case hex, as it is kept in a file.
-    pub(crate) fn to_hex(self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    /// What [`Self::to_hex`] wrote.
-    pub(crate) fn from_hex(text: &str) -> Option<Self> {
-        let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
-            return None;
-        };
-        let pairs: &[[u8; 2]; 32] = pairs.try_into().ok()?;
-        let mut hash = [0; 32];
-        for (byte, pair) in hash.iter_mut().zip(pairs) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
-        Some(Self(hash))
-    }
-
-    /// Whether `shown` is the key; takes the same time whatever it is.
-    fn is_of(&self, shown: &str) -> bool {
-        Self::of(shown).0.ct_eq(&self.0).into()
-    }
-}
+use super::parts::Api;
 
 /// Proof that the call comes from the operator.
 pub(super) struct Operator;
@@ -96,14 +57,6 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_key_is_known_by_its_hash() {
-        let hash = ApiKeyHash::of("0123456789abcdef");
-        assert!(hash.is_of("0123456789abcdef"));
-        assert!(!hash.is_of("0123456789abcde"));
-        assert!(!hash.is_of(""));
-    }
 
     #[test]
     fn only_a_single_bearer_header_shows_something() {

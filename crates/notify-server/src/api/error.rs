@@ -10,6 +10,8 @@ use notify_core::event::EventInvalid;
 use notify_hub::NotifyError;
 use serde::Serialize;
 
+use super::answer::json;
+
 /// A refused call.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum ApiError {
@@ -48,6 +50,11 @@ impl ApiError {
     pub(super) const NO_ROUTE: Self = Self::NotFound("there is nothing at this path");
     pub(super) const NO_METHOD: Self = Self::MethodNotAllowed;
     pub(super) const NO_JOB: Self = Self::NotFound("there is no such job");
+
+    /// The notifier takes no calls now.
+    pub(super) fn not_ready() -> Self {
+        NotifyError::NotReady("calls are not taken now").into()
+    }
 
     pub(super) fn field(field: &str, rule: &'static str) -> Self {
         // A name from outside may be of any length.
@@ -158,7 +165,7 @@ impl IntoResponse for ApiError {
                 detail: self.detail(),
             },
         };
-        let mut response = super::json(status, &answer);
+        let mut response = json(status, &answer);
         let headers = response.headers_mut();
         match &self {
             Self::Unauthorized => {

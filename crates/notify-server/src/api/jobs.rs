@@ -12,10 +12,11 @@ use notify_core::{EventId, EventRecord, JobId, JobStatus, Timestamp};
 use notify_hub::{JobView, NotifyError};
 use serde::{Deserialize, Serialize};
 
-use super::answer::{self, Object};
+use super::answer::{Object, json};
 use super::auth::{Caller, Operator};
 use super::error::ApiError;
-use super::{Api, body, json, not_ready, spec};
+use super::parts::Api;
+use super::{body, spec};
 
 /// `POST /v1/jobs`: registers a job.
 pub(super) async fn create(
@@ -64,7 +65,7 @@ pub(super) async fn show(
         (Caller::Operator, job_id) => (job_id?.0, true),
         // Asked first, since a notifier that takes no calls knows no token
         // either, and a customer who is told that it is wrong gives up.
-        (Caller::Shows(_), _) if !api.notifier.is_ready() => return Err(not_ready()),
+        (Caller::Shows(_), _) if !api.notifier.is_ready() => return Err(ApiError::not_ready()),
         (Caller::Shows(token), Ok(JobPath(job_id)))
             if api
                 .notifier
@@ -211,7 +212,7 @@ fn answer_with(view: &JobView) -> Response {
             },
         ),
     };
-    answer::json(StatusCode::OK, answer.finish())
+    answer.answer(StatusCode::OK)
 }
 
 /// The progress that an event states; its `result`, which may be large, is passed

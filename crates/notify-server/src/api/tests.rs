@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http_body_util::BodyExt as _;
-use notify_hub::{LimitsConfig, NotifierConfig};
+use notify_core::EventLimits;
+use notify_hub::{JobNotifier, LimitsConfig, NotifierConfig};
 use serde_json::Value;
 use tower::ServiceExt as _;
 

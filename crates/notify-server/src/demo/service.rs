@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{DemoError, Sight};
+use super::error::DemoError;
+use super::sight::Sight;
 use crate::client::Client;
 
 /// How long each step of the work takes.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{DemoError, Sight};
+use super::error::DemoError;
+use super::sight::Sight;
 use crate::client::Block;
 use crate::print;
 use crate::receiver::{Answer, Verdict, Webhook};

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::ServeError;
+use super::error::ServeError;
 use crate::api::ApiKeyHash;
 
 /// The file in the data directory with the made key's SHA-256 in hex.

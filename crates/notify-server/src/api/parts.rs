@@ -1,0 +1,20 @@
+//! What the API is made of.
+
+use std::sync::Arc;
+
+use notify_core::EventLimits;
+use notify_hub::JobNotifier;
+
+use super::key::ApiKeyHash;
+
+/// What the API is made of.
+pub(crate) struct Parts {
+    pub(crate) notifier: Arc<JobNotifier>,
+    pub(crate) key: ApiKeyHash,
+    /// Where customers reach the server, without a slash at its end.
+    pub(crate) base_url: String,
+    pub(crate) event_limits: EventLimits,
+}
+
+/// What every call needs.
+pub(super) type Api = Arc<Parts>;
