@@ -6,6 +6,7 @@ mod answers;
 mod delivery;
 mod environment;
 mod faults;
+mod idle;
 mod tls;
 
 use std::net::SocketAddr;

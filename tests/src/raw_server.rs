@@ -38,7 +38,17 @@ impl RawServer {
         S: Fn(RawConnection) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0", script).await
+    }
+
+    /// Runs `script` for each connection to this address; `0.0.0.0:0` is every
+    /// address of this machine.
+    pub async fn start_at<S, F>(address: &str, script: S) -> Self
+    where
+        S: Fn(RawConnection) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let accepted = Arc::clone(&connections);

@@ -11,6 +11,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -78,6 +79,7 @@ impl TestCa {
 #[derive(Debug)]
 pub struct TlsReceiver {
     address: SocketAddr,
+    connections: Arc<AtomicUsize>,
     requests: mpsc::UnboundedReceiver<Request<Bytes>>,
     accepting: JoinHandle<()>,
 }
@@ -89,15 +91,19 @@ impl TlsReceiver {
         let address = listener.local_addr().unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let (sender, requests) = mpsc::unbounded_channel();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let accepted = Arc::clone(&connections);
         let accepting = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                accepted.fetch_add(1, Ordering::SeqCst);
                 let (acceptor, sender) = (acceptor.clone(), sender.clone());
                 connections.spawn(serve(acceptor, stream, sender, answer.clone()));
             }
         });
         Self {
             address,
+            connections,
             requests,
             accepting,
         }
@@ -106,6 +112,11 @@ impl TlsReceiver {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many connections it has accepted so far.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// The next request that came in.

@@ -26,6 +26,10 @@ pub struct HttpConfig {
     pub connect_timeout: Duration,
     /// How long an unused connection is kept; 15 s by default.
     pub pool_idle_timeout: Duration,
+    /// The most unused connections that are kept, over all hosts together; 256 by
+    /// default. The one that has been unused for longest is closed first. Each
+    /// occupies a descriptor. 0 keeps none.
+    pub idle_connections_max: usize,
     /// Certificates to trust in addition to the system's roots, as PEM: those of
     /// a private authority. None by default.
     pub extra_roots_pem: Option<Vec<u8>>,
@@ -37,6 +41,7 @@ impl Default for HttpConfig {
             user_agent: concat!("notify/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(5),
             pool_idle_timeout: Duration::from_secs(15),
+            idle_connections_max: 256,
             extra_roots_pem: None,
         }
     }

@@ -54,6 +54,7 @@
 //!
 //! - [`config`](HttpConfig): what can be set, and what is wrong with it;
 //! - [`transport`](HttpTransport): the request's way out;
+//! - `clients`: which idle connections are kept;
 //! - `answer`: what is read of what comes back;
 //! - `retry_after`: the one header that is understood;
 //! - `fault`: why nothing came back;
@@ -61,6 +62,7 @@
 //! - `resolve`: names to addresses, and where addresses are to be judged.
 
 mod answer;
+mod clients;
 mod config;
 mod fault;
 mod resolve;

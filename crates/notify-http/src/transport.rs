@@ -1,6 +1,7 @@
 //! The request's way out.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
@@ -9,6 +10,7 @@ use notify_core::{EndpointUrl, Transport, TransportError, WebhookRequest, Webhoo
 use reqwest::{Client, Method, Request, Url, redirect};
 use tokio::time::Instant;
 
+use crate::clients::{Clients, Recipe};
 use crate::config::{HttpConfig, HttpConfigInvalid};
 use crate::resolve::SystemResolver;
 use crate::{answer, fault, tls};
@@ -23,10 +25,10 @@ use crate::{answer, fault, tls};
 ///
 /// For each request in flight at most some 400 KiB of an answer's head and 16 KiB
 /// of its body are in memory; over HTTP/2 a connection buffers at most 1 MiB. At
-/// most 64 idle connections are kept for one host.
+/// most [`HttpConfig::idle_connections_max`] idle connections are kept.
 #[derive(Clone)]
 pub struct HttpTransport {
-    client: Client,
+    clients: Arc<Clients>,
 }
 
 impl HttpTransport {
@@ -43,32 +45,41 @@ impl HttpTransport {
             .ok()
             .filter(|value| !value.is_empty())
             .ok_or(HttpConfigInvalid::UserAgent)?;
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls::client_config(config.extra_roots_pem.as_deref())?)
-            .dns_resolver(SystemResolver::new())
-            .user_agent(user_agent)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            // Another crate in the same build may turn on the client's features
-            // for these, and then they are on for everyone.
-            .no_gzip()
-            .no_brotli()
-            .no_zstd()
-            .no_deflate()
-            .connect_timeout(config.connect_timeout)
-            .pool_idle_timeout(config.pool_idle_timeout)
-            .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
-            .tcp_nodelay(true)
-            .tcp_keepalive(TCP_KEEPALIVE)
-            .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
-            .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
-            .http2_max_header_list_size(HTTP2_HEADER_BYTES_MAX)
-            .http2_keep_alive_interval(HTTP2_PING_INTERVAL)
-            .http2_keep_alive_timeout(HTTP2_PING_TIMEOUT)
-            .build()
-            .map_err(|error| HttpConfigInvalid::Unavailable(error.to_string()))?;
-        Ok(Self { client })
+        let tls = tls::client_config(config.extra_roots_pem.as_deref())?;
+        let resolver = Arc::new(SystemResolver::new());
+        let recipe: Recipe = Box::new(move || {
+            Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .dns_resolver(Arc::clone(&resolver))
+                .user_agent(user_agent.clone())
+                .redirect(redirect::Policy::none())
+                .no_proxy()
+                .referer(false)
+                // Another crate in the same build may turn on the client's features
+                // for these, and then they are on for everyone.
+                .no_gzip()
+                .no_brotli()
+                .no_zstd()
+                .no_deflate()
+                .connect_timeout(config.connect_timeout)
+                .pool_idle_timeout(config.pool_idle_timeout)
+                // Which clients are kept with their connection is decided over all.
+                .pool_max_idle_per_host(1)
+                .tcp_nodelay(true)
+                .tcp_keepalive(TCP_KEEPALIVE)
+                .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
+                .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
+                .http2_max_header_list_size(HTTP2_HEADER_BYTES_MAX)
+                .http2_keep_alive_interval(HTTP2_PING_INTERVAL)
+                .http2_keep_alive_timeout(HTTP2_PING_TIMEOUT)
+                .build()
+        });
+        // What can't be made now never can.
+        recipe().map_err(|error| HttpConfigInvalid::Unavailable(error.to_string()))?;
+        let (idle_max, idle_timeout) = (config.idle_connections_max, config.pool_idle_timeout);
+        Ok(Self {
+            clients: Arc::new(Clients::new(recipe, idle_max, idle_timeout)),
+        })
     }
 }
 
@@ -90,11 +101,16 @@ impl Transport for HttpTransport {
         let started = Instant::now();
         let timeout = request.timeout;
         let is_https = request.url.is_https();
+        let mut lent = self.clients.lend(&request.url).map_err(|_| {
+            // The error may tell more than is to be told.
+            TransportError::Internal("no HTTP client".to_owned())
+        })?;
         let request = build(request)?;
-        let response = tokio::time::timeout(timeout, self.client.execute(request))
+        let response = tokio::time::timeout(timeout, lent.client().execute(request))
             .await
             .map_err(|_elapsed| TransportError::Timeout)?
             .map_err(|error| fault::of(&error, is_https))?;
+        lent.answered(response.version());
         answer::read(response, timeout.saturating_sub(started.elapsed())).await
     }
 
@@ -144,9 +160,6 @@ fn parse(url: &EndpointUrl) -> Result<Url, AddressRefused> {
     let _: http::Uri = url.as_str().parse().map_err(|_| unparsable)?;
     Ok(url)
 }
-
-/// As many as one host can have in flight.
-const IDLE_PER_HOST_MAX: usize = 64;
 
 /// How soon a silent peer is probed for being alive.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
