@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod limits;
+mod own_failures;
 mod streams;
 
 use std::sync::Arc;

@@ -85,6 +85,7 @@ fn an_event_that_overtakes_another_is_noticed() {
 fn an_attempt_too_early_or_too_many_is_noticed() {
     check_caught(Sabotage::IgnoreDue, Invariant::I6);
     check_caught(Sabotage::NeverGiveUp, Invariant::I6);
+    check_caught(Sabotage::ChargeOwnFailures, Invariant::I6);
 }
 
 #[test]

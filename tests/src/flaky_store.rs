@@ -19,13 +19,15 @@ use crate::store_suite::Draw;
 /// Passes every call on to a store, and loses some calls that write: on the way
 /// there, so that nothing is written, or on the way back, so that all of it is.
 /// Both look the same to the caller: [`StoreError::OutcomeUnknown`]. Unlike a
-/// store of its own, it goes on working afterwards. Reads are never lost.
+/// store of its own, it goes on working afterwards. Reads are never lost, but the next ones of
+/// an endpoint can be made to fail.
 pub struct FlakyStore<S> {
     inner: S,
     seed: u64,
     lost_percent: AtomicU64,
     calls: AtomicU64,
     lost: AtomicU64,
+    reads_to_fail: AtomicU64,
 }
 
 /// What happens to a call.
@@ -45,6 +47,7 @@ impl<S: Store> FlakyStore<S> {
             lost_percent: AtomicU64::new(lost_percent),
             calls: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            reads_to_fail: AtomicU64::new(0),
         }
     }
 
@@ -56,6 +59,11 @@ impl<S: Store> FlakyStore<S> {
     /// About how many of the calls that write are lost now.
     pub fn lost_percent(&self) -> u64 {
         self.lost_percent.load(Ordering::Relaxed)
+    }
+
+    /// Fails the next so many reads of an endpoint.
+    pub fn fail_endpoint_reads(&self, count: u64) {
+        self.reads_to_fail.store(count, Ordering::Relaxed);
     }
 
     /// The store behind it, for good.
@@ -155,6 +163,18 @@ impl<S: Store> Store for FlakyStore<S> {
 
     fn trim(&self, now: Timestamp, retention: Retention, limit: usize) -> ReadResult<'_, u64> {
         self.risk(|store| store.trim(now, retention, limit))
+    }
+
+    fn endpoint(&self, endpoint: EndpointId) -> ReadResult<'_, Option<Endpoint>> {
+        let left = |left: u64| left.checked_sub(1);
+        let fails = self
+            .reads_to_fail
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
+        if fails.is_ok() {
+            let error = StoreError::Failed("this read".to_owned());
+            return Box::pin(ready(Err(error)));
+        }
+        self.inner.endpoint(endpoint)
     }
 
     crate::store_reads::pass_reads_on!();

@@ -165,6 +165,10 @@ impl<S: Store> Store for RepeatingStore<S> {
         })
     }
 
+    fn endpoint(&self, endpoint: EndpointId) -> ReadResult<'_, Option<Endpoint>> {
+        self.inner.endpoint(endpoint)
+    }
+
     crate::store_reads::pass_reads_on!();
 }
 

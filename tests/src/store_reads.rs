@@ -1,7 +1,8 @@
 //! Reading calls, for stores that stand before another one and change only what
 //! is written.
 
-/// Passes every call that only reads on to `self.inner`.
+/// Passes every call that only reads on to `self.inner`, except the one for an
+/// endpoint, which every attempt makes.
 macro_rules! pass_reads_on {
     () => {
         fn next_due(&self, now: Timestamp) -> ReadResult<'_, Option<Timestamp>> {
@@ -42,10 +43,6 @@ macro_rules! pass_reads_on {
 
         fn count_dead_letters(&self, filter: DeadFilter) -> ReadResult<'_, u64> {
             self.inner.count_dead_letters(filter)
-        }
-
-        fn endpoint(&self, endpoint: EndpointId) -> ReadResult<'_, Option<Endpoint>> {
-            self.inner.endpoint(endpoint)
         }
 
         fn endpoint_at(&self, url: &EndpointUrl) -> ReadResult<'_, Option<Endpoint>> {

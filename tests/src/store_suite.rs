@@ -232,6 +232,8 @@ macro_rules! store_suite {
                 any_other_event_is_due_at_once
                 a_progress_given_back_hands_its_due_time_on
                 progress_keeps_its_distance
+                progress_keeps_its_distance_from_send_to_send
+                progress_that_was_not_sent_keeps_nobody_waiting
                 progress_may_keep_no_distance
                 each_lane_keeps_its_own_distance
                 a_failing_event_is_overtaken_by_the_end
@@ -257,6 +259,8 @@ macro_rules! store_suite {
                 a_stale_lease_leaves_the_rest_of_its_batch_alone
                 what_is_given_back_can_be_leased_again
                 a_retry_counts_its_attempt
+                our_own_failure_counts_as_no_attempt
+                what_only_failed_at_our_end_is_not_overtaken
                 an_attempt_is_kept_as_it_is
                 what_is_settled_is_no_longer_pending
             }

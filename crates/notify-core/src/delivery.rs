@@ -212,6 +212,12 @@ pub enum Outcome {
     },
     /// It was not attempted; someone else may.
     Released,
+    /// It could not be attempted, for a reason of our own: no attempt counts, and
+    /// someone may try again, not before `due_at`.
+    Postponed {
+        /// When it is due.
+        due_at: Timestamp,
+    },
 }
 
 /// One HTTP try of a delivery.

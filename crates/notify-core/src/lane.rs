@@ -7,6 +7,8 @@
 //! - A waiting progress is superseded as soon as a newer event has a delivery in
 //!   the lane. A newer progress inherits its due time; any other event keeps its
 //!   own, which is at once.
+//! - Progress keeps its distance: it is not sent before [`LaneRow::spacing`] after
+//!   the lane's last progress was. One that failed is tried again as anything is.
 //! - Once a terminal delivery waits behind a non-terminal one that has failed,
 //!   that one is tried for at most [`OVERTAKEN_AFTER`] more.
 
@@ -32,6 +34,9 @@ pub struct LaneRow {
     pub due_at: Timestamp,
     /// When its first attempt failed, if one did.
     pub first_failed_at: Option<Timestamp>,
+    /// How long after the lane's last progress it is sent at the earliest, if it
+    /// is progress itself.
+    pub spacing: Duration,
     /// Whether someone may be attempting it now.
     pub leased: bool,
 }
@@ -41,8 +46,8 @@ pub struct LaneRow {
 pub struct LanePlan {
     /// The rows that are settled without an attempt, by position in the input.
     pub settled: Vec<(usize, Overruled)>,
-    /// The head afterwards, by position, and when it is due. `None` if the head
-    /// is leased or the lane is empty.
+    /// The head afterwards, by position, and when it may be attempted. `None` if
+    /// the head is leased or the lane is empty.
     pub head: Option<(usize, Timestamp)>,
     /// The last row's due time where it inherits one, by position.
     pub inherited: Option<(usize, Timestamp)>,
@@ -68,13 +73,15 @@ impl Overruled {
 }
 
 /// Decides over a lane's unsettled rows, in order of their sequence.
+/// `progress_sent_at` is when a progress of this lane was last sent, as far as it
+/// is known.
 ///
 /// A store with many rows may leave out those in the middle: the head, the row
 /// after each progress, and the last row decide everything.
 ///
 /// A row whose next attempt would come only after its time is up is overtaken
 /// at once: no attempt is left that waiting could serve.
-pub fn plan(rows: &[LaneRow], now: Timestamp) -> LanePlan {
+pub fn plan(rows: &[LaneRow], progress_sent_at: Option<Timestamp>, now: Timestamp) -> LanePlan {
     let mut plan = LanePlan::default();
     let mut rows = rows.to_vec();
     let last = rows.len().saturating_sub(1);
@@ -111,7 +118,14 @@ pub fn plan(rows: &[LaneRow], now: Timestamp) -> LanePlan {
             plan.settled.push((position, Overruled::Overtaken));
             continue;
         }
-        plan.head = Some((position, row.due_at));
+        // A time to come is of a clock that was set back since; it holds nobody up.
+        let sent_at = progress_sent_at.filter(|&sent_at| sent_at <= now);
+        let spaced = row.kind == EventKind::Progress && row.first_failed_at.is_none();
+        let due_at = match sent_at.filter(|_| spaced) {
+            Some(sent_at) => row.due_at.max(sent_at.plus(row.spacing)),
+            None => row.due_at,
+        };
+        plan.head = Some((position, due_at));
         break;
     }
     plan.inherited = plan

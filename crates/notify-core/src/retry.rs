@@ -116,6 +116,8 @@ pub enum Verdict {
     Gone,
     /// The egress policy refuses the address.
     AddressRefused,
+    /// It is our own failure: no attempt, and charged to nobody.
+    Ours,
 }
 
 /// Whose fault a failed attempt is.
@@ -125,8 +127,6 @@ pub enum Fault {
     Endpoint,
     /// The endpoint is up and said no to this message.
     Message,
-    /// Our own; charged to nobody.
-    Ours,
 }
 
 /// Reads the end of an attempt. `now` is the wall clock's, for a `Retry-After`
@@ -152,7 +152,7 @@ pub fn classify(outcome: &Result<WebhookResponse, TransportError>, now: Timestam
             _ => failed(Fault::Message),
         },
         Err(TransportError::Refused(_)) => Verdict::AddressRefused,
-        Err(TransportError::Internal(_)) => failed(Fault::Ours),
+        Err(TransportError::Internal(_)) => Verdict::Ours,
         Err(_) => failed(Fault::Endpoint),
     }
 }
@@ -231,18 +231,6 @@ mod tests {
         }
         let ignored = answered(500, Some(RetryAfter::Delay(Duration::from_secs(7))));
         assert_eq!(ignored, answered(500, None));
-    }
-
-    #[test]
-    fn our_own_failure_is_charged_to_nobody() {
-        let verdict = classify(&Err(TransportError::Internal("x".into())), Timestamp::EPOCH);
-        assert_eq!(
-            verdict,
-            Verdict::Failed {
-                retry_after: None,
-                fault: Fault::Ours
-            }
-        );
     }
 
     #[test]

@@ -20,10 +20,14 @@
 //! than [`Limits::ready_per_endpoint_max`] if the store keeps to
 //! [`Scheduler::room`]; endpoints that can send take turns; each delivery that
 //! came in goes out through [`poll_settle`](Scheduler::poll_settle) exactly once.
+//! What fails for a reason of our own is charged to nobody: it counts as no
+//! attempt and is postponed, for a second at first and for twice as long each time.
 //! An idle endpoint occupies no memory.
 //!
 //! **Not needed for correctness.** The ready deliveries here are a cache of the
 //! store's: losing the whole scheduler loses no delivery, only leases.
+
+mod own_failures;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -36,6 +40,7 @@ use crate::retry::{RetryPolicy, Verdict, classify};
 use crate::store::Room;
 use crate::time::Timestamp;
 use crate::transport::{TransportError, WebhookResponse};
+use own_failures::OwnFailures;
 
 /// How much may be under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +80,9 @@ pub enum AttemptEnd {
     SecretMissing,
     /// It was not carried out, or abandoned; someone else may try.
     Abandoned,
+    /// It could not be carried out, for a reason of our own: a store that could
+    /// not be read, a bug.
+    OwnFailure,
 }
 
 /// Decides what to send next. See the [module](self) for the order of calls.
@@ -89,6 +97,7 @@ pub struct Scheduler {
     turns: VecDeque<EndpointId>,
     in_flight: HashMap<DeliveryId, InFlight>,
     settles: VecDeque<Settle>,
+    own_failures: OwnFailures,
     claim_wanted: bool,
 }
 
@@ -130,6 +139,7 @@ impl Scheduler {
             turns: VecDeque::new(),
             in_flight: HashMap::new(),
             settles: VecDeque::new(),
+            own_failures: OwnFailures::default(),
             claim_wanted: false,
         }
     }
@@ -155,6 +165,11 @@ impl Scheduler {
     /// Whether settles wait to be written.
     pub fn has_settles(&self) -> bool {
         !self.settles.is_empty()
+    }
+
+    /// How many attempts could not be carried out so far, for a reason of our own.
+    pub fn own_failures(&self) -> u64 {
+        self.own_failures.total()
     }
 
     /// How many more deliveries each endpoint can take.
@@ -220,43 +235,67 @@ impl Scheduler {
         };
         let endpoint = leased.delivery().lane.endpoint;
         let settle = match end {
-            AttemptEnd::SecretMissing => leased.settle(
-                Outcome::Dead {
-                    reason: DeadReason::SecretMissing,
-                },
-                None,
-            ),
-            AttemptEnd::Abandoned => leased.settle(Outcome::Released, None),
             AttemptEnd::Sent { at, outcome } => {
-                let duration = now.since(began_at);
-                let number = leased.delivery().attempts_made.saturating_add(1);
-                let verdict = classify(&outcome, at.plus(duration));
-                let decided = self.decide(now, delivery, number, verdict);
-                let next_attempt_at = match decided {
-                    Outcome::Retry { due_at } => Some(at.plus(due_at.since(began_at))),
-                    _ => None,
-                };
-                let (status, error, snippet) = match &outcome {
-                    Ok(answer) if verdict == Verdict::Delivered => {
-                        (Some(answer.status), None, None)
-                    }
-                    Ok(answer) => (Some(answer.status), None, Attempt::snippet_of(&answer.body)),
-                    Err(error) => (None, Some(error.to_string()), None),
-                };
-                let attempt = Attempt {
-                    number,
-                    at,
-                    duration,
-                    status,
-                    error,
-                    snippet,
-                    next_attempt_at,
-                };
-                leased.settle(decided, Some(attempt))
+                self.after_sending(now, leased, began_at, at, &outcome)
+            }
+            AttemptEnd::OwnFailure => self.postpone(now, leased),
+            AttemptEnd::SecretMissing => {
+                let reason = DeadReason::SecretMissing;
+                self.own_failures.forget(delivery);
+                leased.settle(Outcome::Dead { reason }, None)
+            }
+            AttemptEnd::Abandoned => {
+                self.own_failures.forget(delivery);
+                leased.settle(Outcome::Released, None)
             }
         };
         self.settles.push_back(settle);
         self.free_place(endpoint);
+    }
+
+    /// Nobody is charged with an attempt that was our own failure.
+    fn postpone(&mut self, now: Timestamp, leased: Leased) -> Settle {
+        let due_at = self.own_failures.postpone(now, leased.delivery().id);
+        leased.settle(Outcome::Postponed { due_at }, None)
+    }
+
+    /// A request was sent at `began_at`, by the wall clock `at`, and this has come
+    /// of it.
+    fn after_sending(
+        &mut self,
+        now: Timestamp,
+        leased: Leased,
+        began_at: Timestamp,
+        at: Timestamp,
+        outcome: &Result<WebhookResponse, TransportError>,
+    ) -> Settle {
+        let delivery = leased.delivery().id;
+        let duration = now.since(began_at);
+        let number = leased.delivery().attempts_made.saturating_add(1);
+        let verdict = classify(outcome, at.plus(duration));
+        let Some(decided) = self.decide(now, delivery, number, verdict) else {
+            return self.postpone(now, leased);
+        };
+        self.own_failures.forget(delivery);
+        let next_attempt_at = match decided {
+            Outcome::Retry { due_at } => Some(at.plus(due_at.since(began_at))),
+            _ => None,
+        };
+        let (status, error, snippet) = match outcome {
+            Ok(answer) if verdict == Verdict::Delivered => (Some(answer.status), None, None),
+            Ok(answer) => (Some(answer.status), None, Attempt::snippet_of(&answer.body)),
+            Err(error) => (None, Some(error.to_string()), None),
+        };
+        let attempt = Attempt {
+            number,
+            at,
+            duration,
+            status,
+            error,
+            snippet,
+            next_attempt_at,
+        };
+        leased.settle(decided, Some(attempt))
     }
 
     /// The next delivery to attempt now, if any may be. It counts as in flight
@@ -313,19 +352,21 @@ impl Scheduler {
         std::mem::take(&mut self.claim_wanted).then(|| self.room())
     }
 
-    /// What becomes of a delivery after its `number`th attempt.
+    /// What becomes of a delivery after its `number`th attempt; `None` if it was
+    /// no attempt, but our own failure.
     fn decide(
         &self,
         now: Timestamp,
         delivery: DeliveryId,
         number: u32,
         verdict: Verdict,
-    ) -> Outcome {
+    ) -> Option<Outcome> {
         let dead = |reason| Outcome::Dead { reason };
-        match verdict {
+        Some(match verdict {
             Verdict::Delivered => Outcome::Delivered,
             Verdict::Gone => dead(DeadReason::Gone),
             Verdict::AddressRefused => dead(DeadReason::AddressRefused),
+            Verdict::Ours => return None,
             Verdict::Failed { retry_after, .. } => {
                 let mut seed = DefaultHasher::new();
                 (self.seed, delivery, number).hash(&mut seed);
@@ -339,7 +380,7 @@ impl Scheduler {
                     None => dead(DeadReason::Exhausted),
                 }
             }
-        }
+        })
     }
 
     /// Puts an endpoint in line if it can send and is not in line already.

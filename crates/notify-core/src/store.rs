@@ -32,12 +32,14 @@ pub type ReadResult<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 ///
 /// - An append is looked at in this order: its idempotency key, the job's head,
 ///   the store's bounds. It makes one delivery for each endpoint of
-///   [`fan_out`](crate::endpoint::fan_out), due at once; a progress not before
-///   [`Append::progress_min_interval`] after the lane's last progress was leased.
+///   [`fan_out`](crate::endpoint::fan_out), due at once; a progress with
+///   [`Append::progress_min_interval`] as its [`spacing`](crate::lane::LaneRow).
 /// - A settle with [`Outcome::Retry`](crate::delivery::Outcome::Retry) counts its
 ///   attempt and remembers when the first one failed; one with
 ///   [`Superseded`](crate::delivery::Outcome::Superseded) or `Released` only ends
-///   the lease. Then the lane rule decides.
+///   the lease, and `Postponed` sets a due time too. Then the lane rule decides.
+/// - A progress was sent its attempt's duration before it is settled: the store
+///   remembers that time for its lane, however the attempt ended.
 /// - Leasing comes last: only heads that remain after the whole batch are leased.
 /// - A delivery that becomes a dead letter leaves its lane. A redelivery begins
 ///   with no attempts, keeps its id, and is a lane of its own.
@@ -157,7 +159,8 @@ pub struct Append {
     pub idempotency: Option<(IdempotencyKey, Fingerprint)>,
     /// An endpoint for this event alone, in addition to the job's own.
     pub webhook: Option<EndpointUrl>,
-    /// How far apart progress deliveries of one lane are kept.
+    /// How far apart progress deliveries of one lane are kept, from one's being
+    /// sent to the next one's.
     pub progress_min_interval: Duration,
     /// Ids for what the append may create.
     pub fresh: FreshIds,

@@ -139,7 +139,8 @@ pub enum TransportError {
     Http,
     /// The egress policy does not allow the address.
     Refused(AddressRefused),
-    /// The transport itself failed; the receiver is not to blame.
+    /// The transport itself failed, or this machine: the receiver is not to blame,
+    /// and it counts as no attempt.
     Internal(String),
 }
 

@@ -10,6 +10,7 @@ mod lanes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::ready;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use notify_core::delivery::{Attempt, DeadLetter, Delivery, DeliveryState, DeliveryView, Lease};
 use notify_core::endpoint::Endpoint;
@@ -90,6 +91,8 @@ struct Row {
     /// What is to be delivered, while it is pending.
     pending: Option<Delivery>,
     first_failed_at: Option<Timestamp>,
+    /// How far it is kept from the lane's last progress, if it is progress.
+    spacing: Duration,
     lease: Option<Lease>,
 }
 

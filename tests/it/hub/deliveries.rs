@@ -175,6 +175,50 @@ async fn only_the_newest_progress_goes_out_and_not_too_often() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn progress_keeps_its_distance_from_behind_a_queue_too() {
+    struct Slow(Arc<std::sync::Mutex<Vec<(String, tokio::time::Instant)>>>);
+    impl notify_core::Transport for Slow {
+        async fn send(
+            &self,
+            request: WebhookRequest,
+        ) -> Result<WebhookResponse, notify_core::TransportError> {
+            let job = header(&request, "x-job-id").to_owned();
+            let is_slow = job == "slow";
+            let now = tokio::time::Instant::now();
+            self.0.lock().unwrap().push((job, now));
+            tokio::time::sleep(Duration::from_millis(if is_slow { 3_000 } else { 5 })).await;
+            Ok(WebhookResponse {
+                status: 204,
+                ..Default::default()
+            })
+        }
+    }
+    let sent = Arc::default();
+    let mut config = config();
+    config.delivery.window = 1;
+    let builder = JobNotifier::builder(config).transport(Slow(Arc::clone(&sent)));
+    let notifier = builder.clock(TokioClock::new()).build().unwrap();
+    let at = |millis| tokio::time::sleep(Duration::from_millis(millis));
+    let tell = async |job, event| notifier.notify(job, event, Some(URL)).await.unwrap();
+    tell("job", JobEvent::processing(0)).await;
+    at(1_000).await;
+    // It occupies the window for three seconds, and the next progress waits for it.
+    tell("slow", JobEvent::queued()).await;
+    at(100).await;
+    tell("job", JobEvent::processing(1)).await;
+    at(2_940).await;
+    tell("job", JobEvent::processing(2)).await;
+    at(5_000).await;
+    let sent = sent.lock().unwrap();
+    let of_job = sent.iter().filter(|(job, _)| job == "job");
+    let times: Vec<_> = of_job.map(|(_, at)| *at).collect();
+    assert_eq!(times.len(), 3);
+    let distance = times[2] - times[1];
+    let (least, most) = (Duration::from_millis(500), Duration::from_millis(520));
+    assert!((least..most).contains(&distance), "{distance:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_terminal_event_is_not_held_up_for_longer_than_a_minute() {
     let schedule = vec![notify_hub::Span(SECOND * 20); 50];
     let config = NotifierConfig {

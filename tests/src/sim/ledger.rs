@@ -149,7 +149,12 @@ pub(super) struct Row {
     due_millis: Option<(u64, u64)>,
     first_failed_at: Option<Timestamp>,
     lease: Option<Lease>,
-    leased_at: Timestamp,
+    /// When it was last sent.
+    sent_at: Timestamp,
+    /// How often in a row it could not be sent, for a reason of our own.
+    own_failures: u32,
+    /// Whether its last attempt that ended did so for such a reason.
+    ours: bool,
     /// Attempts of this generation that began, and that were settled.
     begun: u32,
     settled: u32,
@@ -180,7 +185,7 @@ struct Lane {
     /// answered with 2xx.
     delivered: u64,
     completed: u64,
-    /// When the last progress that arrived was leased.
+    /// When the last progress that is settled was sent.
     progress_at: Option<(DeliveryId, Timestamp)>,
     /// When a progress that failed may be tried again; a newer one inherits it.
     progress_not_before: Option<Timestamp>,

@@ -3,7 +3,7 @@
 use notify_core::delivery::{DeadReason, Delivery, Outcome, Settle};
 use notify_core::schedule::AttemptEnd;
 use notify_core::signing::WEBHOOK_ID;
-use notify_core::{Keyring, Timestamp, WebhookRequest, WebhookResponse};
+use notify_core::{Keyring, Timestamp, TransportError, WebhookRequest, WebhookResponse};
 
 /// What is broken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum Sabotage {
     IgnoreLanes,
     /// Retries are due at once.
     IgnoreDue,
+    /// Our own failures count as the receiver's.
+    ChargeOwnFailures,
     /// Used-up attempts are followed by more.
     NeverGiveUp,
     /// The store takes any lease for the current one.
@@ -80,6 +82,13 @@ impl Sabotage {
                     status: 200,
                     ..WebhookResponse::default()
                 });
+                AttemptEnd::Sent { at, outcome }
+            }
+            AttemptEnd::Sent {
+                at,
+                outcome: Err(TransportError::Internal(_)),
+            } if self == Self::ChargeOwnFailures => {
+                let outcome = Err(TransportError::Connect);
                 AttemptEnd::Sent { at, outcome }
             }
             end => end,

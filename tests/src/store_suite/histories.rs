@@ -13,7 +13,7 @@
 //! endpoint's deliveries or for none: which of several goes first is the store's
 //! choice. An endpoint has a secret of its own either from its first mention or
 //! never, and is compared only while someone names it: a store may forget it
-//! then. Progress keeps no distance after a restart: when the last one was leased
+//! then. Progress keeps no distance after a restart: when the last one was sent
 //! need not be kept.
 
 mod pair;

@@ -8,7 +8,9 @@ use notify_core::store::{Append, Batch, DeadFilter, Store};
 use notify_core::{JobEvent, JobStatus};
 
 use super::StoreFactory;
-use super::rig::{INTERVAL, Rig, completed, event, everywhere, leased_sequences, secs, url};
+use super::rig::{
+    ATTEMPT_TAKES, INTERVAL, Rig, completed, event, everywhere, leased_sequences, secs, url,
+};
 
 use DeliveryState::{Dead, Delivered, Pending, Superseded};
 
@@ -247,12 +249,13 @@ pub async fn progress_keeps_its_distance(factory: &impl StoreFactory) {
     let written = rig
         .write_and_lease(vec![rig.append("job", JobEvent::processing(1))])
         .await;
-    let sent_at = rig.now();
     assert_eq!(leased_sequences(&written.leased), [2]);
+    rig.wait(ATTEMPT_TAKES);
     for leased in written.leased {
         rig.settle(leased, Outcome::Delivered).await;
     }
-    rig.wait(Duration::from_millis(100));
+    let sent_at = rig.now().minus(ATTEMPT_TAKES);
+    rig.wait(Duration::from_millis(80));
     let close = rig.append("job", JobEvent::processing(2));
     assert!(rig.write_and_lease(vec![close]).await.leased.is_empty());
     assert_eq!(rig.next_due().await, Some(sent_at.plus(INTERVAL)));
@@ -260,6 +263,46 @@ pub async fn progress_keeps_its_distance(factory: &impl StoreFactory) {
     assert!(rig.claim().await.is_empty());
     rig.wait(Duration::from_millis(1));
     assert_eq!(leased_sequences(&rig.claim().await), [3]);
+}
+
+pub async fn progress_keeps_its_distance_from_send_to_send(factory: &impl StoreFactory) {
+    let rig = processing(factory).await;
+    let mut sequence = 2;
+    for outcome in [
+        Outcome::Delivered,
+        Outcome::Retry { due_at: rig.now() },
+        Outcome::Dead {
+            reason: DeadReason::Exhausted,
+        },
+    ] {
+        rig.wait(secs(1));
+        let first = rig.append("job", JobEvent::processing(1));
+        let mut written = rig.write_and_lease(vec![first]).await;
+        assert_eq!(leased_sequences(&written.leased), [sequence]);
+        // It has waited for its turn, and so has the next.
+        rig.wait(secs(3));
+        rig.accept(rig.append("job", JobEvent::processing(2))).await;
+        rig.settle(written.leased.remove(0), outcome).await;
+        let next_at = rig.now().minus(ATTEMPT_TAKES).plus(INTERVAL);
+        assert!(rig.claim().await.is_empty(), "{outcome:?}");
+        assert_eq!(rig.next_due().await, Some(next_at), "{outcome:?}");
+        rig.wait(INTERVAL - ATTEMPT_TAKES);
+        let next = rig.claim_one().await;
+        assert_eq!(next.delivery().record.sequence(), sequence + 1);
+        rig.settle(next, Outcome::Delivered).await;
+        sequence += 2;
+    }
+}
+
+pub async fn progress_that_was_not_sent_keeps_nobody_waiting(factory: &impl StoreFactory) {
+    let rig = processing(factory).await;
+    for sequence in 2..5 {
+        let append = rig.append("job", JobEvent::processing(1));
+        let mut written = rig.write_and_lease(vec![append]).await;
+        assert_eq!(leased_sequences(&written.leased), [sequence]);
+        rig.settle(written.leased.remove(0), Outcome::Released)
+            .await;
+    }
 }
 
 pub async fn progress_may_keep_no_distance(factory: &impl StoreFactory) {

@@ -21,6 +21,8 @@ use super::{Bounds, DurableFactory, Restart, StoreFactory};
 
 /// How far apart progress is kept where a case does not say otherwise.
 pub(super) const INTERVAL: Duration = Duration::from_millis(500);
+/// How long each attempt takes from its being sent.
+pub(super) const ATTEMPT_TAKES: Duration = Duration::from_millis(20);
 
 /// When every case begins.
 pub(super) const START: Timestamp = Timestamp::from_secs(1_712_534_400);
@@ -95,12 +97,12 @@ impl<S> Rig<S> {
                 DeadReason::Exhausted => Some(500),
                 _ => None,
             },
-            Outcome::Superseded | Outcome::Released => None,
+            Outcome::Superseded | Outcome::Released | Outcome::Postponed { .. } => None,
         };
         let attempt = status.map(|status| Attempt {
             number: leased.delivery().attempts_made + 1,
             at: self.now(),
-            duration: Duration::from_millis(20),
+            duration: ATTEMPT_TAKES,
             status: Some(status),
             error: None,
             snippet: (status != 204).then(|| format!("it was {status}")),

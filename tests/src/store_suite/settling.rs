@@ -166,6 +166,52 @@ pub async fn a_retry_counts_its_attempt(factory: &impl StoreFactory) {
     assert_eq!(rig.deliveries("job").await, [view]);
 }
 
+pub async fn our_own_failure_counts_as_no_attempt(factory: &impl StoreFactory) {
+    let rig = pending(factory).await;
+    let failed = rig.claim_one().await;
+    let id = failed.delivery().id;
+    rig.retry_in(failed, secs(1)).await;
+    rig.wait(secs(1));
+    // The job's end waits behind it, for far longer than it would for a receiver.
+    rig.accept(rig.append_for(&url("a"), "job", completed()))
+        .await;
+    let before = rig.delivery(id).await;
+    for _ in 0..3 {
+        let leased = rig.claim_one().await;
+        assert_eq!(
+            (leased.delivery().id, leased.delivery().attempts_made),
+            (id, 1)
+        );
+        let due_at = rig.now().plus(secs(15));
+        rig.settle(leased, Outcome::Postponed { due_at }).await;
+        assert_eq!(rig.delivery(id).await, before);
+        assert_eq!(rig.next_due().await, Some(due_at));
+        rig.wait(secs(14));
+        assert!(rig.claim().await.is_empty());
+        rig.wait(secs(1));
+    }
+    let leased = rig.claim_one().await;
+    assert_eq!(leased.delivery().attempts_made, 1);
+    rig.settle(leased, Outcome::Delivered).await;
+    let view = rig.delivery(id).await;
+    assert_eq!((view.state, view.attempts.len()), (Delivered, 2));
+}
+
+pub async fn what_only_failed_at_our_end_is_not_overtaken(factory: &impl StoreFactory) {
+    let rig = pending(factory).await;
+    rig.accept(rig.append_for(&url("a"), "job", completed()))
+        .await;
+    for _ in 0..4 {
+        let leased = rig.claim_one().await;
+        assert_eq!(leased.delivery().record.sequence(), 1);
+        let due_at = rig.now().plus(secs(60));
+        rig.settle(leased, Outcome::Postponed { due_at }).await;
+        rig.wait(secs(60));
+    }
+    assert_eq!(rig.states("job").await, [(1, Pending), (2, Pending)]);
+    assert_eq!(rig.store.counters().await.unwrap().dead_letters, 0);
+}
+
 pub async fn an_attempt_is_kept_as_it_is(factory: &impl StoreFactory) {
     let rig = pending(factory).await;
     let leased = rig.claim_one().await;

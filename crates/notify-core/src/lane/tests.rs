@@ -16,6 +16,7 @@ fn row(sequence: u64, kind: EventKind, secs: u64) -> LaneRow {
         accepted_at: at(secs),
         due_at: at(secs),
         first_failed_at: None,
+        spacing: Duration::ZERO,
         leased: false,
     }
 }
@@ -29,7 +30,7 @@ fn only_the_head_can_be_leased() {
         row(2, Lifecycle, 6),
         row(3, Terminal, 7),
     ];
-    assert_eq!(plan(&rows, at(9)).head, Some((0, at(5))));
+    assert_eq!(plan(&rows, None, at(9)).head, Some((0, at(5))));
     let leased = [
         LaneRow {
             leased: true,
@@ -38,8 +39,8 @@ fn only_the_head_can_be_leased() {
         rows[1],
         rows[2],
     ];
-    assert_eq!(plan(&leased, at(9)), LanePlan::default());
-    assert_eq!(plan(&[], at(9)), LanePlan::default());
+    assert_eq!(plan(&leased, None, at(9)), LanePlan::default());
+    assert_eq!(plan(&[], None, at(9)), LanePlan::default());
 }
 
 #[test]
@@ -49,7 +50,7 @@ fn a_newer_progress_inherits_the_due_time() {
         ..row(2, Progress, 5)
     };
     let rows = [waiting, row(3, Progress, 6)];
-    let plan = plan(&rows, at(9));
+    let plan = plan(&rows, None, at(9));
     assert_eq!(plan.settled, [(0, Overruled::Superseded)]);
     assert_eq!(plan.inherited, Some((1, at(30))));
     assert_eq!(plan.head, Some((1, at(30))));
@@ -62,7 +63,7 @@ fn a_terminal_event_is_due_at_once_after_a_waiting_progress() {
         ..row(2, Progress, 5)
     };
     let rows = [waiting, row(3, Terminal, 6)];
-    let plan = plan(&rows, at(9));
+    let plan = plan(&rows, None, at(9));
     assert_eq!(plan.settled, [(0, Overruled::Superseded)]);
     assert_eq!((plan.head, plan.inherited), (Some((1, at(6))), None));
 }
@@ -77,7 +78,7 @@ fn a_leased_progress_is_left_alone() {
         row(3, Progress, 6),
         row(4, Progress, 7),
     ];
-    let plan = plan(&rows, at(9));
+    let plan = plan(&rows, None, at(9));
     assert_eq!(plan.settled, [(1, Overruled::Superseded)]);
     assert_eq!(plan.head, None);
     assert_eq!(plan.inherited, Some((2, at(6))));
@@ -92,9 +93,9 @@ fn a_failing_event_is_overtaken_after_a_minute() {
     };
     let rows = [failing, row(2, Terminal, 100)];
     // The minute runs from when both are so: 100 + 60.
-    assert_eq!(plan(&rows, at(110)).head, Some((0, at(130))));
-    assert_eq!(plan(&rows, at(160)).head, Some((0, at(130))));
-    let late = plan(&rows, at(161));
+    assert_eq!(plan(&rows, None, at(110)).head, Some((0, at(130))));
+    assert_eq!(plan(&rows, None, at(160)).head, Some((0, at(130))));
+    let late = plan(&rows, None, at(161));
     assert_eq!(late.settled, [(0, Overruled::Overtaken)]);
     assert_eq!(late.head, Some((1, at(100))));
     // Its next attempt would come too late: nothing is gained by waiting.
@@ -106,7 +107,7 @@ fn a_failing_event_is_overtaken_after_a_minute() {
         rows[1],
     ];
     assert_eq!(
-        plan(&hopeless, at(110)).settled,
+        plan(&hopeless, None, at(110)).settled,
         [(0, Overruled::Overtaken)]
     );
     // Never failed: it has its turn however long the window was full.
@@ -117,17 +118,53 @@ fn a_failing_event_is_overtaken_after_a_minute() {
         },
         rows[1],
     ];
-    assert_eq!(plan(&unlucky, at(999)).head, Some((0, at(130))));
+    assert_eq!(plan(&unlucky, None, at(999)).head, Some((0, at(130))));
     // Not a terminal one: order holds, however long it takes.
     let patient = [failing, row(2, Lifecycle, 100)];
-    assert_eq!(plan(&patient, at(999)).head, Some((0, at(130))));
+    assert_eq!(plan(&patient, None, at(999)).head, Some((0, at(130))));
+}
+
+#[test]
+fn progress_keeps_its_distance_from_the_last_that_was_sent() {
+    let spaced = LaneRow {
+        spacing: Duration::from_secs(10),
+        ..row(2, Progress, 5)
+    };
+    let head = |row, sent_at, now| plan(&[row], sent_at, at(now)).head;
+    assert_eq!(head(spaced, None, 6), Some((0, at(5))));
+    assert_eq!(head(spaced, Some(at(3)), 6), Some((0, at(13))));
+    let late = LaneRow {
+        due_at: at(20),
+        ..spaced
+    };
+    assert_eq!(head(late, Some(at(3)), 6), Some((0, at(20))));
+    // Sent at a time that is still to come: the clock was set back.
+    assert_eq!(head(spaced, Some(at(7)), 6), Some((0, at(5))));
+    // Its own retry has a time of its own, and other events keep no distance.
+    let failed = LaneRow {
+        first_failed_at: Some(at(3)),
+        ..spaced
+    };
+    assert_eq!(head(failed, Some(at(3)), 6), Some((0, at(5))));
+    let lifecycle = LaneRow {
+        kind: Lifecycle,
+        ..spaced
+    };
+    assert_eq!(head(lifecycle, Some(at(3)), 6), Some((0, at(5))));
+    // What it inherits is its due time, not its distance.
+    let rows = [row(1, Progress, 1), spaced];
+    let plan = plan(&rows, Some(at(3)), at(6));
+    assert_eq!(
+        (plan.inherited, plan.head),
+        (Some((1, at(1))), Some((1, at(13))))
+    );
 }
 
 /// What is settled, and the head with its due time; rows by their sequence.
 type Decision = (Vec<(u64, Overruled)>, Option<(u64, Timestamp)>);
 
 /// The naive model: apply one rule at a time to the lane until none applies.
-fn model(rows: &[LaneRow], now: Timestamp) -> Decision {
+fn model(rows: &[LaneRow], sent_at: Option<Timestamp>, now: Timestamp) -> Decision {
     let mut lane = rows.to_vec();
     let mut settled = Vec::new();
     loop {
@@ -156,12 +193,18 @@ fn model(rows: &[LaneRow], now: Timestamp) -> Decision {
         break;
     }
     settled.sort_by_key(|&(sequence, _)| sequence);
-    (
-        settled,
-        lane.first()
-            .filter(|head| !head.leased)
-            .map(|head| (head.sequence, head.due_at)),
-    )
+    let head = lane.first().filter(|head| !head.leased).map(|head| {
+        let mut due_at = head.due_at;
+        if let Some(sent_at) = sent_at
+            && sent_at <= now
+            && head.kind == Progress
+            && head.first_failed_at.is_none()
+        {
+            due_at = due_at.max(sent_at.plus(head.spacing));
+        }
+        (head.sequence, due_at)
+    });
+    (settled, head)
 }
 
 fn any_lane() -> impl Strategy<Value = Vec<LaneRow>> {
@@ -170,6 +213,7 @@ fn any_lane() -> impl Strategy<Value = Vec<LaneRow>> {
         0u64..100,
         0u64..200,
         proptest::option::of(0u64..100),
+        0u64..100,
     );
     let terminal = proptest::option::of((0u64..100, 0u64..200));
     (
@@ -180,8 +224,9 @@ fn any_lane() -> impl Strategy<Value = Vec<LaneRow>> {
         .prop_map(|(middle, terminal, leased)| {
             let mut rows: Vec<LaneRow> = middle
                 .into_iter()
-                .map(|(kind, accepted, due, failed)| LaneRow {
+                .map(|(kind, accepted, due, failed, spacing)| LaneRow {
                     due_at: at(due),
+                    spacing: Duration::from_secs(spacing),
                     first_failed_at: failed.map(at),
                     ..row(0, kind, accepted)
                 })
@@ -200,9 +245,10 @@ fn any_lane() -> impl Strategy<Value = Vec<LaneRow>> {
 
 proptest! {
     #[test]
-    fn the_plan_agrees_with_one_rule_at_a_time(rows in any_lane(), now in 0u64..300) {
-        let plan = plan(&rows, at(now));
-        let (settled, head) = model(&rows, at(now));
+    fn the_plan_agrees_with_one_rule_at_a_time(rows in any_lane(), sent in proptest::option::of(0u64..300), now in 0u64..300) {
+        let sent_at = sent.map(at);
+        let plan = plan(&rows, sent_at, at(now));
+        let (settled, head) = model(&rows, sent_at, at(now));
         let mut planned: Vec<(u64, Overruled)> =
             plan.settled.iter().map(|&(position, why)| (rows[position].sequence, why)).collect();
         planned.sort_by_key(|&(sequence, _)| sequence);
@@ -212,7 +258,7 @@ proptest! {
 
     #[test]
     fn a_plan_carried_out_leaves_nothing_to_do(rows in any_lane(), now in 0u64..300) {
-        let first = plan(&rows, at(now));
+        let first = plan(&rows, None, at(now));
         let left: Vec<LaneRow> = rows.iter().enumerate()
             .filter(|(position, _)| !first.settled.iter().any(|(settled, _)| settled == position))
             .map(|(position, row)| match first.inherited {
@@ -220,7 +266,7 @@ proptest! {
                 _ => *row,
             })
             .collect();
-        let second = plan(&left, at(now));
+        let second = plan(&left, None, at(now));
         prop_assert_eq!(second.settled, vec![]);
         prop_assert_eq!(second.head.map(|(_, due)| due), first.head.map(|(_, due)| due));
     }
@@ -233,7 +279,7 @@ proptest! {
         whole.extend((0..extra).map(|i| row(2 + i as u64, Lifecycle, 10)));
         whole.push(last);
         let cut = [head, whole[1], last];
-        let overtaken = |rows: &[LaneRow]| plan(rows, at(now)).settled;
+        let overtaken = |rows: &[LaneRow]| plan(rows, None, at(now)).settled;
         prop_assert_eq!(overtaken(&whole), overtaken(&cut));
     }
 }

@@ -103,6 +103,51 @@ fn the_end_of_an_attempt_decides() {
     check_outcome(0, refused, dead(DeadReason::AddressRefused));
 }
 
+fn failed_here() -> AttemptEnd {
+    AttemptEnd::Sent {
+        at: at(0),
+        outcome: Err(TransportError::Internal("no descriptor".to_owned())),
+    }
+}
+
+#[test]
+fn our_own_failure_counts_as_no_attempt_and_waits_twice_as_long_each_time() {
+    // No retry is left, and none is used up.
+    let policy = RetryPolicy::new([]).unwrap();
+    let mut scheduler = Scheduler::new(LIMITS, policy, 1);
+    let mut now = at(0);
+    let mut end_with = |end: AttemptEnd, now: Timestamp| {
+        scheduler.handle_ready(leased(1, 1, EventKind::Lifecycle));
+        let sent = scheduler.poll_attempt(now).unwrap();
+        scheduler.handle_attempt_finished(now, sent.id, end);
+        let settle = scheduler.poll_settle().unwrap();
+        (settle.outcome, settle.attempt, scheduler.own_failures())
+    };
+    for (count, secs) in (1..).zip([1, 2, 4, 8, 16, 32, 60, 60]) {
+        let end = match count % 2 {
+            0 => failed_here(),
+            _ => AttemptEnd::OwnFailure,
+        };
+        let due_at = now.plus(Duration::from_secs(secs));
+        let expected = (Outcome::Postponed { due_at }, None, count);
+        assert_eq!(end_with(end, now), expected);
+        now = due_at;
+    }
+    // Any other end begins anew.
+    for end in [
+        answered(204),
+        AttemptEnd::Abandoned,
+        AttemptEnd::SecretMissing,
+    ] {
+        end_with(end, now);
+        let due_at = now.plus(Duration::from_secs(1));
+        assert_eq!(
+            end_with(failed_here(), now).0,
+            Outcome::Postponed { due_at }
+        );
+    }
+}
+
 #[test]
 fn a_retry_waits_as_long_as_it_was_asked_to() {
     let asked = crate::transport::RetryAfter::Delay(Duration::from_secs(7));

@@ -69,16 +69,7 @@ impl Dispatcher {
                 // Only a transport that panics comes here: our fault, not the
                 // receiver's.
                 tracing::error!("an attempt panicked");
-                let outcome = Err(TransportError::Internal(
-                    "the transport panicked".to_owned(),
-                ));
-                (
-                    error.id(),
-                    AttemptEnd::Sent {
-                        at: self.shared.clock.wall_now(),
-                        outcome,
-                    },
-                )
+                (error.id(), AttemptEnd::OwnFailure)
             }
         };
         if let Some(delivery) = self.deliveries.remove(&task) {
@@ -108,7 +99,10 @@ async fn attempt(shared: Arc<Shared>, delivery: Delivery) -> AttemptEnd {
     let endpoint = match shared.store.endpoint(delivery.lane.endpoint).await {
         Ok(Some(endpoint)) if !endpoint.enabled => return AttemptEnd::Abandoned,
         Ok(endpoint) => endpoint,
-        Err(_) => return AttemptEnd::Abandoned,
+        Err(error) => {
+            tracing::warn!(delivery = %delivery.id, %error, "its endpoint could not be read; it is tried again");
+            return AttemptEnd::OwnFailure;
+        }
     };
     let own = endpoint.and_then(|endpoint| endpoint.keyring);
     let Some(keyring) = own.or_else(|| shared.settings.keyring.clone()) else {
@@ -117,6 +111,9 @@ async fn attempt(shared: Arc<Shared>, delivery: Delivery) -> AttemptEnd {
     let at = shared.clock.wall_now();
     let request = webhook::request(&delivery, &keyring, at, shared.settings.timeout);
     let outcome = shared.transport.send_boxed(request).await;
+    if let Err(TransportError::Internal(why)) = &outcome {
+        tracing::warn!(delivery = %delivery.id, why, "a failure of our own; it is tried again");
+    }
     tracing::debug!(
         delivery = %delivery.id,
         event = %delivery.record.id(),

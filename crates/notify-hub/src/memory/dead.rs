@@ -1,5 +1,7 @@
 //! Dead letters in memory: each keeps its own copy of what it was to deliver.
 
+use std::time::Duration;
+
 use notify_core::delivery::{Attempt, DeadLetter, DeadReason, Delivery, LaneKey};
 use notify_core::endpoint::Endpoint;
 use notify_core::store::DeadFilter;
@@ -68,7 +70,7 @@ impl State {
             ..delivery.lane
         };
         let generation = delivery.generation.saturating_add(1);
-        self.add_delivery(id, &lane, generation, &delivery.record, now, now);
+        self.add_delivery(id, &lane, generation, &delivery.record, now, Duration::ZERO);
         self.lanes.stand(&lane, Some(now));
         Some(())
     }

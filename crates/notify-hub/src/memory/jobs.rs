@@ -1,6 +1,7 @@
 //! Jobs in memory: appending, settling, registering, forgetting.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
 
 use notify_core::delivery::{Delivery, DeliveryState, DeliveryView, LaneKey, Outcome, Settle};
 use notify_core::endpoint::{Endpoint, Subscriber, fan_out};
@@ -40,7 +41,7 @@ pub(super) struct Job {
     updated_at: Timestamp,
     arrival: u64,
     pending: usize,
-    /// When its last progress went out to an endpoint.
+    /// When its last progress was sent to an endpoint.
     pub(super) progress_sent: HashMap<EndpointId, Timestamp>,
     /// Idempotency keys, in bytes.
     key_bytes: usize,
@@ -88,7 +89,6 @@ impl State {
         let bytes_before = job.log.memory_bytes();
         job.log.push(record.clone());
         let bytes_after = job.log.memory_bytes();
-        let progress_sent = job.progress_sent.clone();
         let mut key_bytes = 0;
         if let Some((key, fingerprint)) = append.idempotency {
             key_bytes = KEY_BYTES;
@@ -104,13 +104,8 @@ impl State {
                 endpoint,
                 redelivery: None,
             };
-            let due_at = match progress_sent.get(&endpoint) {
-                Some(sent) if accepted.kind == EventKind::Progress => {
-                    now.max(sent.plus(append.progress_min_interval))
-                }
-                _ => now,
-            };
-            self.add_delivery(id, &lane, 0, &record, now, due_at);
+            let spacing = append.progress_min_interval;
+            self.add_delivery(id, &lane, 0, &record, now, spacing);
             lanes.push(lane);
         }
         if accepted.kind == EventKind::Terminal {
@@ -126,7 +121,7 @@ impl State {
             || self.job_bytes + bytes > self.limits.job_bytes_max
     }
 
-    /// Adds a pending delivery at the end of its lane.
+    /// Adds a pending delivery, due at once, at the end of its lane.
     pub(super) fn add_delivery(
         &mut self,
         id: DeliveryId,
@@ -134,7 +129,7 @@ impl State {
         generation: u32,
         record: &EventRecord,
         now: Timestamp,
-        due_at: Timestamp,
+        spacing: Duration,
     ) {
         let Some(entry) = self.endpoints.get_mut(&lane.endpoint) else {
             return;
@@ -159,13 +154,14 @@ impl State {
             record: record.clone(),
             url,
             accepted_at: now,
-            due_at,
+            due_at: now,
             attempts_made: 0,
         };
         let row = Row {
             view,
             pending: Some(delivery),
             first_failed_at: None,
+            spacing,
             lease: None,
         };
         self.deliveries.insert(id, row);
@@ -200,9 +196,17 @@ impl State {
             return Err(StaleLease);
         }
         let delivery = row.pending.as_mut().ok_or(StaleLease)?;
-        touched.insert(delivery.lane.clone());
+        let lane = delivery.lane.clone();
+        touched.insert(lane.clone());
         row.lease = None;
         if let Some(attempt) = settle.attempt {
+            if delivery.record.kind() == EventKind::Progress
+                && lane.redelivery.is_none()
+                && let Some(job) = self.jobs.get_mut(&lane.job)
+            {
+                let sent_at = now.minus(attempt.duration);
+                job.progress_sent.insert(lane.endpoint, sent_at);
+            }
             if attempt.failure().is_some() {
                 row.first_failed_at.get_or_insert(now);
                 delivery.attempts_made = attempt.number;
@@ -213,7 +217,7 @@ impl State {
             // The lane rule finds the newer event and supersedes this one, which
             // hands its due time on.
             Outcome::Released | Outcome::Superseded => {}
-            Outcome::Retry { due_at } => delivery.due_at = due_at,
+            Outcome::Retry { due_at } | Outcome::Postponed { due_at } => delivery.due_at = due_at,
             Outcome::Dead { reason } => self.bury(now, settle.delivery, reason, written),
             Outcome::Delivered => {
                 row.view.state = DeliveryState::Delivered;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use notify_core::delivery::{DeadReason, DeliveryState, LaneKey, Lease, Leased};
-use notify_core::job::EventKind;
 use notify_core::lane::{self, LaneRow};
 use notify_core::store::{Room, Written};
 use notify_core::{DeliveryId, EndpointId, Timestamp};
@@ -104,13 +103,6 @@ impl State {
         };
         row.lease = Some(lease);
         if let Some(delivery) = row.pending.clone() {
-            // A redelivery is a lane of its own, and keeps no other one waiting.
-            if delivery.record.kind() == EventKind::Progress
-                && lane.redelivery.is_none()
-                && let Some(job) = self.jobs.get_mut(&lane.job)
-            {
-                job.progress_sent.insert(lane.endpoint, now);
-            }
             written.leased.push(Leased::new(delivery, lease));
         }
     }
@@ -146,7 +138,7 @@ impl State {
         written: &mut Written,
     ) -> Option<(DeliveryId, Timestamp)> {
         let (ids, rows) = self.decisive_rows(lane);
-        let plan = lane::plan(&rows, now);
+        let plan = lane::plan(&rows, self.progress_sent_at(lane), now);
         let id = |position: usize| ids.get(position).copied();
         if let Some((heir, due_at)) = plan.inherited
             && let Some(row) = id(heir).and_then(|id| self.deliveries.get_mut(&id))
@@ -163,6 +155,16 @@ impl State {
         }
         plan.head
             .and_then(|(position, due_at)| Some((id(position)?, due_at)))
+    }
+
+    /// When a progress of this lane was last sent. A redelivery is a lane of its
+    /// own, and keeps no other one waiting.
+    fn progress_sent_at(&self, lane: &LaneKey) -> Option<Timestamp> {
+        let job = self
+            .jobs
+            .get(&lane.job)
+            .filter(|_| lane.redelivery.is_none())?;
+        job.progress_sent.get(&lane.endpoint).copied()
     }
 
     /// The rows of a lane that decide over it: the first two and the last two.
@@ -182,6 +184,7 @@ impl State {
                     accepted_at: delivery.accepted_at,
                     due_at: delivery.due_at,
                     first_failed_at: row.first_failed_at,
+                    spacing: row.spacing,
                     leased: row.lease.is_some(),
                 };
                 Some((id, lane_row))

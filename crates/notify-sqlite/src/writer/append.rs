@@ -4,6 +4,7 @@
 //! so a refused one changes nothing and needs no savepoint.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use notify_core::delivery::{Delivery, LaneKey};
 use notify_core::endpoint::{Subscriber, fan_out};
@@ -31,7 +32,8 @@ pub(super) struct New<'a> {
     /// Whether it is new to the list of its job's deliveries.
     pub(super) is_new: bool,
     pub(super) record: &'a EventRecord,
-    pub(super) due_at: Timestamp,
+    /// How far it is kept from the lane's last progress, if it is progress.
+    pub(super) spacing: Duration,
 }
 
 impl Writer {
@@ -105,11 +107,6 @@ impl Writer {
                 endpoint,
                 redelivery: None,
             };
-            let due_at = if accepted.kind == EventKind::Progress {
-                self.pacing.due(&lane, now, append.progress_min_interval)
-            } else {
-                now
-            };
             let row = self.endpoints.with_id(&self.conn, endpoint)?;
             let Some((endpoint, url)) = row.map(|row| (row.number, row.endpoint.url.clone()))
             else {
@@ -126,7 +123,7 @@ impl Writer {
                 generation: 0,
                 is_new: true,
                 record: &record,
-                due_at,
+                spacing: append.progress_min_interval,
             };
             self.add_delivery(now, new)?;
             lanes.push(lane);
@@ -171,7 +168,7 @@ impl Writer {
         Ok(number)
     }
 
-    /// Adds a pending delivery at the end of its lane.
+    /// Adds a pending delivery, due at once, at the end of its lane.
     pub(super) fn add_delivery(&mut self, now: Timestamp, new: New<'_>) -> Result<(), Fault> {
         let New { record, lane, .. } = new;
         let redelivered = new.generation > 0;
@@ -186,7 +183,7 @@ impl Writer {
             status: record.status(),
             generation: new.generation,
             accepted_at: now,
-            due_at: new.due_at,
+            due_at: now,
             first_failed_at: None,
             attempts_made: 0,
             entries: 0,
@@ -201,8 +198,9 @@ impl Writer {
             .execute(params![new.id.to_string(), new.job, new.number])?;
         self.endpoints
             .change(&self.conn, new.endpoint, |row| row.named += 1)?;
-        self.lanes
-            .push(lane, new.job, new.endpoint, Waiting::of(&row));
+        self.pacing.ask(new.spacing);
+        let waiting = Waiting::of(&row, new.spacing);
+        self.lanes.push(lane, new.job, new.endpoint, waiting);
         self.fresh.insert(
             new.number,
             Delivery {
@@ -212,7 +210,7 @@ impl Writer {
                 record: record.clone(),
                 url: new.url,
                 accepted_at: now,
-                due_at: new.due_at,
+                due_at: now,
                 attempts_made: 0,
             },
         );

@@ -1,5 +1,7 @@
 //! Dead letters: keeping, redelivering, dropping them.
 
+use std::time::Duration;
+
 use notify_core::Timestamp;
 use notify_core::delivery::{Attempt, DeadReason, Delivery, LaneKey};
 use notify_core::store::{DeadFilter, StoreError};
@@ -108,7 +110,7 @@ impl Writer {
             generation: delivery.generation.saturating_add(1),
             is_new,
             record: &delivery.record,
-            due_at: now,
+            spacing: Duration::ZERO,
         };
         self.add_delivery(now, new)?;
         self.lanes.stand(&lane, Some(now));

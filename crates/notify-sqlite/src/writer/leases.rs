@@ -1,5 +1,5 @@
-//! What is known only in memory: who may attempt what, and when progress last
-//! went out. After a restart nothing is leased, so all that waits can be claimed.
+//! What is known only in memory: who may attempt what, and when progress was last
+//! sent. After a restart nothing is leased, so all that waits can be claimed.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -81,31 +81,46 @@ impl Leases {
     }
 }
 
-/// When a job's last progress went out to an endpoint.
+/// When a job's last progress was sent to an endpoint.
 #[derive(Debug, Default)]
 pub(super) struct Pacing {
     sent: HashMap<(JobId, EndpointId), Timestamp>,
-    /// The longest interval that was asked for.
-    interval_max: Duration,
+    /// The longest distance that was asked for.
+    spacing_max: Duration,
     prune_at: usize,
 }
 
 impl Pacing {
-    pub(super) fn sent(&mut self, lane: &LaneKey, now: Timestamp) {
-        self.sent.insert((lane.job.clone(), lane.endpoint), now);
+    /// The longest distance that was asked for so far.
+    pub(super) fn spacing_max(&self) -> Duration {
+        self.spacing_max
+    }
+
+    /// Progress that keeps this distance has come.
+    pub(super) fn ask(&mut self, spacing: Duration) {
+        self.spacing_max = self.spacing_max.max(spacing);
+    }
+
+    /// A progress was sent. A redelivery is a lane of its own, and keeps no other
+    /// one waiting.
+    pub(super) fn sent(&mut self, lane: &LaneKey, sent_at: Timestamp, now: Timestamp) {
+        if lane.redelivery.is_some() {
+            return;
+        }
+        self.sent.insert((lane.job.clone(), lane.endpoint), sent_at);
         if self.sent.len() >= self.prune_at.max(PRUNE_MIN) {
-            // An interval that is over decides nothing any more.
-            let interval = self.interval_max;
-            self.sent.retain(|_, sent| sent.plus(interval) > now);
+            // A distance that is kept decides nothing any more.
+            let spacing = self.spacing_max;
+            self.sent.retain(|_, sent_at| sent_at.plus(spacing) > now);
             self.prune_at = 2 * self.sent.len();
         }
     }
 
-    /// When the next progress may go out.
-    pub(super) fn due(&mut self, lane: &LaneKey, now: Timestamp, interval: Duration) -> Timestamp {
-        self.interval_max = self.interval_max.max(interval);
-        let sent = self.sent.get(&(lane.job.clone(), lane.endpoint));
-        sent.map_or(now, |sent| now.max(sent.plus(interval)))
+    /// When a progress of this lane was last sent.
+    pub(super) fn sent_at(&self, lane: &LaneKey) -> Option<Timestamp> {
+        let sent = &self.sent;
+        let lane = Some(lane).filter(|lane| lane.redelivery.is_none() && !sent.is_empty())?;
+        sent.get(&(lane.job.clone(), lane.endpoint)).copied()
     }
 
     /// The job is forgotten.

@@ -62,7 +62,9 @@ impl Writer {
                 endpoint,
                 redelivery: (delivery.generation > 0).then_some(delivery.delivery),
             };
-            let waiting = Waiting::of(&delivery);
+            // After a rollback the longest distance that was asked for is kept; it
+            // is not written down.
+            let waiting = Waiting::of(&delivery, self.pacing.spacing_max());
             lanes.push(&key, delivery.job, delivery.endpoint, waiting);
         }
         Ok(lanes)
@@ -117,7 +119,7 @@ impl Writer {
 }
 
 impl Waiting {
-    pub(super) fn of(delivery: &DeliveryRow) -> Self {
+    pub(super) fn of(delivery: &DeliveryRow, spacing: Duration) -> Self {
         Self {
             number: delivery.number,
             delivery: delivery.delivery,
@@ -129,6 +131,7 @@ impl Waiting {
                 accepted_at: delivery.accepted_at,
                 due_at: delivery.due_at,
                 first_failed_at: delivery.first_failed_at,
+                spacing,
                 leased: false,
             },
         }

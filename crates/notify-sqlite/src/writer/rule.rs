@@ -3,7 +3,6 @@
 use notify_core::EndpointId;
 use notify_core::Timestamp;
 use notify_core::delivery::{Delivery, LaneKey, Leased};
-use notify_core::job::EventKind;
 use notify_core::lane::{self, LaneRow};
 use notify_core::store::{Room, Written};
 
@@ -45,10 +44,6 @@ impl Writer {
         let lease = self.leases.begin(delivery.id, lane, number);
         if let Some(waiting) = self.lanes.waiting_mut(lane, number) {
             waiting.row.leased = true;
-        }
-        // A redelivery is a lane of its own, and keeps no other one waiting.
-        if delivery.record.kind() == EventKind::Progress && lane.redelivery.is_none() {
-            self.pacing.sent(lane, now);
         }
         written.leased.push(Leased::new(delivery, lease));
         Ok(())
@@ -104,7 +99,7 @@ impl Writer {
         let decisive = decisive.filter(|&(position, _)| position < 2 || position + 2 >= len);
         let (numbers, rows): (Vec<i64>, Vec<LaneRow>) =
             decisive.map(|(_, one)| (one.number, one.row)).unzip();
-        let plan = lane::plan(&rows, now);
+        let plan = lane::plan(&rows, self.pacing.sent_at(key), now);
         let number = |position: usize| numbers.get(position).copied();
         if let Some((heir, due_at)) = plan.inherited
             && let Some(heir) = number(heir)

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use notify_core::Timestamp;
 use notify_core::delivery::{Attempt, DeadReason, DeliveryState, LaneKey, Outcome, Settle};
+use notify_core::job::EventKind;
 use notify_core::store::{StaleLease, Written};
 use rusqlite::params;
 
@@ -28,9 +29,14 @@ impl Writer {
             return Ok(Err(StaleLease));
         };
         waiting.row.leased = false;
-        let failed = |attempt: &Attempt| attempt.failure().is_some();
-        if settle.attempt.as_ref().is_some_and(failed) {
-            waiting.row.first_failed_at.get_or_insert(now);
+        if let Some(attempt) = &settle.attempt {
+            if attempt.failure().is_some() {
+                waiting.row.first_failed_at.get_or_insert(now);
+            }
+            if waiting.row.kind == EventKind::Progress {
+                let sent_at = now.minus(attempt.duration);
+                self.pacing.sent(&lane, sent_at, now);
+            }
         }
         match settle.outcome {
             Outcome::Delivered => {
@@ -39,7 +45,7 @@ impl Writer {
             Outcome::Dead { reason } => {
                 self.bury(now, &lane, number, reason, settle.attempt, written)?;
             }
-            Outcome::Retry { due_at } => {
+            Outcome::Retry { due_at } | Outcome::Postponed { due_at } => {
                 waiting.row.due_at = due_at;
                 self.wait_on(&lane, number, settle.attempt)?;
             }
@@ -55,7 +61,7 @@ impl Writer {
         Ok(Ok(()))
     }
 
-    /// A delivery stays pending, with one more attempt behind it.
+    /// A delivery stays pending, perhaps with one more attempt behind it.
     fn wait_on(
         &mut self,
         lane: &LaneKey,

@@ -29,6 +29,13 @@ impl Ledger {
         let leased = row.lease.is_some();
         let alone = !std::mem::replace(&mut row.in_flight, true);
         row.begun += 1;
+        row.sent_at = at.now;
+        if row.kind == EventKind::Progress
+            && let Some(lane) = self.lanes.get_mut(&row.lane)
+        {
+            // Whoever was to wait has waited.
+            lane.progress_not_before = None;
+        }
         let (begun, crashes) = (row.begun, row.crashes);
         let body = row.body.get_or_insert_with(|| request.body.clone());
         let same_body = *body == request.body;
@@ -68,6 +75,7 @@ impl Ledger {
             && row.generation == 0
         {
             let last = lane.progress_at.filter(|&(last, _)| last != id);
+            let last = last.filter(|&(_, sent_at)| sent_at <= at.now);
             let spaced = last.map(|(_, last)| last.plus(self.rules.progress_min_interval));
             let least = spaced.max(lane.progress_not_before);
             not_before = least.map_or(due_at, |least| least.max(due_at));
@@ -132,14 +140,15 @@ impl Ledger {
         }
     }
 
-    /// The sender knows how an attempt ended, and `asked` is what the receiver
-    /// asked us to wait.
+    /// The sender knows how an attempt ended; `asked` is what the receiver asked us
+    /// to wait, and `ours` whether it was our own failure.
     pub(in crate::sim) fn ends(
         &mut self,
         at: Moment,
         delivery: &Delivery,
         completed: bool,
         asked: Duration,
+        ours: bool,
     ) {
         let id = delivery.id;
         let Some(row) = self.rows.get_mut(&id) else {
@@ -147,6 +156,7 @@ impl Ledger {
         };
         row.in_flight = false;
         row.ended = Some((at, asked));
+        row.ours = ours;
         let lane = self.lanes.entry(row.lane.clone()).or_default();
         let (last, sequence) = (lane.completed, row.event.sequence());
         if completed {
@@ -163,6 +173,8 @@ impl Ledger {
             row.crashes += u32::from(row.lease.is_some());
             row.in_flight = false;
             row.ended = None;
+            row.own_failures = 0;
+            row.ours = false;
         }
     }
 

@@ -78,7 +78,15 @@ impl Ledger {
         row.in_flight = false;
         let ended = row.ended.take();
         let mut number_right = true;
+        let own_failures = row.own_failures;
+        row.own_failures = 0;
+        let ours = std::mem::take(&mut row.ours);
         if let Some(attempt) = &settle.attempt {
+            if row.kind == EventKind::Progress
+                && let Some(lane) = self.lanes.get_mut(&row.lane)
+            {
+                lane.progress_at = Some((id, row.sent_at));
+            }
             row.settled += 1;
             number_right = attempt.number == row.settled;
             if attempt.failure().is_some() {
@@ -92,6 +100,10 @@ impl Ledger {
                 "{id}: attempt {settled} of at most {most}: {:?}",
                 settle.attempt
             )
+        });
+        let charged = ours && settle.attempt.is_some() && settle.outcome != Outcome::Delivered;
+        self.check(!charged, Invariant::I6, || {
+            format!("{id} is charged with our own failure")
         });
         match settle.outcome {
             Outcome::Released | Outcome::Superseded => {}
@@ -113,6 +125,38 @@ impl Ledger {
                 self.close(now, id, State::Dead(reason));
             }
             Outcome::Retry { due_at } => self.retry(id, settled, due_at, ended),
+            Outcome::Postponed { due_at } => {
+                self.check(ours, Invariant::I6, || {
+                    format!("{id} waits for a failure that was not our own")
+                });
+                self.postpone(id, own_failures, due_at, ended);
+            }
+        }
+    }
+
+    /// What we could not send is no attempt; it waits a second, then two, and so
+    /// on to a minute.
+    fn postpone(
+        &mut self,
+        id: DeliveryId,
+        before: u32,
+        due_at: Timestamp,
+        ended: Option<(Moment, Duration)>,
+    ) {
+        let wait = Duration::from_secs(1 << before.min(6)).min(Duration::from_secs(60));
+        let after = ended.map(|(end, _)| due_at.since(end.now));
+        // One that died while nobody was told may have waited before.
+        let in_time =
+            after.is_some_and(|after| (wait..=60 * Duration::from_secs(1)).contains(&after));
+        self.check(in_time, Invariant::I6, || {
+            format!("{id} is tried again {after:?} after its failure, not {wait:?}")
+        });
+        if let Some(row) = self.rows.get_mut(&id) {
+            row.begun -= 1;
+            row.own_failures = before + 1;
+        }
+        if let Some((end, _)) = ended {
+            self.put_off(id, due_at, end);
         }
     }
 
@@ -136,6 +180,11 @@ impl Ledger {
         self.check((earliest..=latest).contains(&due_at), Invariant::I6, || {
             format!("{id}: retry {settled} is due at {due_at:?}, not {earliest:?}..={latest:?}")
         });
+        self.put_off(id, due_at, end);
+    }
+
+    /// A delivery whose attempt has ended waits until then.
+    fn put_off(&mut self, id: DeliveryId, due_at: Timestamp, end: Moment) {
         let Some(row) = self.rows.get_mut(&id) else {
             return;
         };
@@ -159,7 +208,7 @@ impl Ledger {
         };
         row.state = state;
         row.lease = None;
-        let (sequence, leased_at, kind) = (row.event.sequence(), row.leased_at, row.kind);
+        let sequence = row.event.sequence();
         let (lane_key, gone) = (row.lane.clone(), row.job_gone);
         if let Some(job) = self.jobs.get_mut(&lane_key.job).filter(|_| !gone) {
             job.touched_at = now;
@@ -169,9 +218,6 @@ impl Ledger {
         let last = lane.delivered;
         if state == State::Delivered {
             lane.delivered = sequence;
-            if kind == EventKind::Progress {
-                lane.progress_at = Some((id, leased_at));
-            }
         }
         match state {
             State::Delivered => self.figures.delivered += 1,
@@ -225,7 +271,6 @@ impl Ledger {
         });
         if let Some(row) = self.rows.get_mut(&id) {
             row.lease = Some(lease);
-            row.leased_at = at.now;
             let lane = self.lanes.entry(row.lane.clone()).or_default();
             lane.due_latest = lane.due_latest.max(at.now);
         }

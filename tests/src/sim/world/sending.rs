@@ -273,7 +273,9 @@ impl World {
                     Some(RetryAfter::At(until)) => until.since(began.plus(passed)),
                 };
                 let asked = asked.min(Duration::from_secs(24 * 3_600));
-                self.ledger.ends(at, &attempt.delivery, completed, asked);
+                let ours = matches!(outcome, Err(TransportError::Internal(_)));
+                self.ledger
+                    .ends(at, &attempt.delivery, completed, asked, ours);
                 self.sabotage
                     .outcome(AttemptEnd::Sent { at: began, outcome })
             }

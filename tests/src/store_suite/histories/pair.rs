@@ -12,7 +12,7 @@ use notify_hub::{MemoryLimits, MemoryStore};
 use super::plan::{OWN_SECRET, PLAIN, RoomFor, Step};
 use super::witness::Witness;
 use crate::store_suite::Bounds;
-use crate::store_suite::rig::{PLENTY, Rig, START, everywhere, url};
+use crate::store_suite::rig::{INTERVAL, PLENTY, Rig, START, everywhere, url};
 use crate::store_suite::snapshot::{leased_line, snapshot};
 
 pub(super) struct Pair<S> {
@@ -229,6 +229,8 @@ impl<S: Store> Pair<S> {
     /// recovery applies the lane rule. For that every endpoint is enabled.
     pub(super) async fn after_restart(&mut self) {
         self.restarted = true;
+        // What waits has kept its distance by then.
+        self.now = self.now.plus(INTERVAL);
         self.compare_endpoints().await;
         let mut batch = Batch::default();
         for (_, (ours, models)) in std::mem::take(&mut self.held) {

@@ -112,13 +112,16 @@ impl<S: Store> Pair<S> {
             secs(55),
             secs(120),
         ];
-        match draw.below(10) {
+        match draw.below(11) {
             0..4 => Outcome::Delivered,
             4..7 => Outcome::Retry {
                 due_at: self.now.plus(draw.pick(&spans)),
             },
             7 => Outcome::Released,
             8 => Outcome::Superseded,
+            9 => Outcome::Postponed {
+                due_at: self.now.plus(draw.pick(&spans)),
+            },
             _ => {
                 // Rarely, since it disables the endpoint.
                 let reasons = if draw.chance(20) {

@@ -1,0 +1,102 @@
+//! How long to wait after a failure of our own.
+//!
+//! No descriptor, no memory, a store that can't be read: such a thing fails all
+//! that is tried while it lasts, and trying again at once only feeds it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::id::DeliveryId;
+use crate::time::Timestamp;
+
+/// The wait after the first failure; it doubles with each one in a row.
+const WAIT_MIN: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// The most deliveries of which it is remembered how often in a row they failed.
+const REMEMBERED_MAX: usize = 4_096;
+
+/// Which deliveries failed for a reason of our own, and how often in a row.
+#[derive(Debug, Default)]
+pub(super) struct OwnFailures {
+    /// The last wait of each, and when it ends.
+    waits: HashMap<DeliveryId, (Duration, Timestamp)>,
+    total: u64,
+}
+
+impl OwnFailures {
+    /// How many there were altogether.
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// A delivery has failed once more; when it may be tried again.
+    pub(super) fn postpone(&mut self, now: Timestamp, delivery: DeliveryId) -> Timestamp {
+        self.total += 1;
+        let last = self.waits.get(&delivery).map(|&(last, _)| last);
+        let wait = match last {
+            Some(last) => last.saturating_mul(2).min(WAIT_MAX),
+            None if self.has_room(now) => WAIT_MIN,
+            // Nothing could be remembered of it, so it would never wait longer.
+            None => return now.plus(WAIT_MAX),
+        };
+        let due_at = now.plus(wait);
+        self.waits.insert(delivery, (wait, due_at));
+        due_at
+    }
+
+    /// An attempt has come to any other end.
+    pub(super) fn forget(&mut self, delivery: DeliveryId) {
+        self.waits.remove(&delivery);
+    }
+
+    /// Makes room, if need be, by forgetting those that have long been due: they
+    /// were settled elsewhere, or nobody wants them now.
+    fn has_room(&mut self, now: Timestamp) -> bool {
+        if self.waits.len() >= REMEMBERED_MAX {
+            self.waits
+                .retain(|_, (_, due_at)| due_at.plus(WAIT_MAX) > now);
+        }
+        self.waits.len() < REMEMBERED_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secs(secs: u64) -> Timestamp {
+        Timestamp::from_secs(secs)
+    }
+
+    #[test]
+    fn the_wait_doubles_up_to_a_minute_and_begins_anew() {
+        let mut failures = OwnFailures::default();
+        let id = DeliveryId::from_random(1);
+        for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
+            assert_eq!(failures.postpone(secs(9), id), secs(9 + wait));
+        }
+        assert_eq!(
+            failures.postpone(secs(9), DeliveryId::from_random(2)),
+            secs(10)
+        );
+        failures.forget(id);
+        assert_eq!(failures.postpone(secs(9), id), secs(10));
+        assert_eq!(failures.total(), 10);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut failures = OwnFailures::default();
+        let one = |n| DeliveryId::from_random(n);
+        for n in 0..10_000 {
+            failures.postpone(secs(0), one(n));
+        }
+        assert_eq!(failures.waits.len(), REMEMBERED_MAX);
+        assert_eq!(failures.postpone(secs(0), one(10_000)), secs(60));
+        assert_eq!(failures.postpone(secs(0), one(0)), secs(2));
+        // Those that nobody has asked for in a long time make room.
+        assert_eq!(failures.postpone(secs(61), one(10_000)), secs(62));
+        assert_eq!(failures.waits.len(), 2);
+    }
+}

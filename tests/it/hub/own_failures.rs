@@ -1,0 +1,155 @@
+//! What fails at our end: charged to nobody, and tried again ever more seldom.
+
+use std::sync::Mutex;
+
+use notify_core::delivery::{DeliveryState, DeliveryView};
+use notify_core::store::List;
+use notify_core::{Transport, TransportError};
+use notify_hub::{JobEvent, MemoryStore};
+use notify_tests::flaky_store::FlakyStore;
+use tokio::time::Instant;
+
+use super::*;
+
+/// Which way a transport fails before it works.
+#[derive(Clone, Copy)]
+enum Fails {
+    SaysSo,
+    Panics,
+}
+
+/// Fails so often, then answers as told; remembers when it was asked.
+struct Failing {
+    how: Fails,
+    times: usize,
+    then: &'static [u16],
+    asked: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl Transport for Failing {
+    async fn send(&self, _: WebhookRequest) -> Result<WebhookResponse, TransportError> {
+        let nth = {
+            let mut asked = self.asked.lock().unwrap();
+            asked.push(Instant::now());
+            asked.len() - 1
+        };
+        match self.how {
+            Fails::Panics if nth < self.times => panic!("a bug"),
+            Fails::SaysSo if nth < self.times => {
+                Err(TransportError::Internal("too many open files".to_owned()))
+            }
+            _ => {
+                let status = self.then.get(nth - self.times).copied().unwrap_or(204);
+                Ok(WebhookResponse {
+                    status,
+                    ..Default::default()
+                })
+            }
+        }
+    }
+}
+
+async fn only_delivery(notifier: &JobNotifier) -> DeliveryView {
+    let list = List {
+        limit: 9,
+        cursor: None,
+    };
+    let store = notifier.store().unwrap();
+    let listed = store.deliveries(&"job-1".parse().unwrap(), list).await;
+    let [delivery] = &listed.unwrap().items[..] else {
+        panic!()
+    };
+    delivery.clone()
+}
+
+/// Nothing may be retried for the receiver's sake.
+fn without_retries() -> NotifierConfig {
+    NotifierConfig {
+        max_retries: 0,
+        ..config()
+    }
+}
+
+fn seconds_between(asked: &[Instant]) -> Vec<u64> {
+    let pairs = asked.windows(2);
+    pairs.map(|pair| (pair[1] - pair[0]).as_secs()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn our_own_failure_is_charged_to_nobody() {
+    for how in [Fails::SaysSo, Fails::Panics] {
+        let asked = Arc::<Mutex<Vec<Instant>>>::default();
+        let transport = Failing {
+            how,
+            times: 9,
+            then: &[],
+            asked: Arc::clone(&asked),
+        };
+        let builder = JobNotifier::builder(without_retries()).transport(transport);
+        let notifier = builder.clock(TokioClock::new()).build().unwrap();
+        let told = notifier.notify("job-1", JobEvent::queued(), Some(URL));
+        told.await.unwrap();
+
+        tokio::time::sleep(Duration::from_secs(8 * 60)).await;
+        assert_eq!(
+            seconds_between(&asked.lock().unwrap()),
+            [1, 2, 4, 8, 16, 32, 60, 60, 60]
+        );
+        let delivery = only_delivery(&notifier).await;
+        let numbers: Vec<_> = delivery.attempts.iter().map(|one| one.number).collect();
+        assert_eq!(
+            (delivery.state, numbers),
+            (DeliveryState::Delivered, vec![1])
+        );
+        assert!(notifier.dead_letters().await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_our_own_failure_the_receiver_has_all_its_attempts() {
+    let asked = Arc::<Mutex<Vec<Instant>>>::default();
+    let transport = Failing {
+        how: Fails::SaysSo,
+        times: 3,
+        then: &[500, 500, 500, 500],
+        asked: Arc::clone(&asked),
+    };
+    let builder = JobNotifier::builder(config()).transport(transport).seed(7);
+    let notifier = builder.clock(TokioClock::new()).build().unwrap();
+    let told = notifier.notify("job-1", JobEvent::queued(), Some(URL));
+    told.await.unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(only_delivery(&notifier).await.attempts.is_empty());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    // 1 + 3 retries, and the three that were not the receiver's.
+    assert_eq!(asked.lock().unwrap().len(), 7);
+    let [letter] = &notifier.dead_letters().await.unwrap()[..] else {
+        panic!()
+    };
+    assert_eq!(letter.attempts, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_can_not_be_read_is_asked_for_ever_more_seldom() {
+    let sent = Arc::new(RecordingTransport::new());
+    let store = FlakyStore::new(MemoryStore::default(), 1, 0);
+    store.fail_endpoint_reads(5);
+    let builder = JobNotifier::builder(without_retries()).transport(Arc::clone(&sent));
+    let builder = builder.store(store);
+    let notifier = builder.clock(TokioClock::new()).build().unwrap();
+    let told = notifier.notify("job-1", JobEvent::queued(), Some(URL));
+    told.await.unwrap();
+
+    // After 1, 2, 4, 8 and 16 seconds more.
+    tokio::time::sleep(Duration::from_millis(30_500)).await;
+    assert!(sent.requests().is_empty());
+    assert!(only_delivery(&notifier).await.attempts.is_empty());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(sent.requests().len(), 1);
+    let delivery = only_delivery(&notifier).await;
+    assert_eq!(
+        (delivery.state, delivery.attempts.len()),
+        (DeliveryState::Delivered, 1)
+    );
+    assert!(notifier.dead_letters().await.unwrap().is_empty());
+}
