@@ -1,7 +1,7 @@
 //! The operator API: what a service calls to tell of its jobs.
 //!
 //! Each call is checked in the same order: the API key, the path, the query, the
-//! content type, the size, the body. Whatever a check refuses is answered as
+//! content type, the size, the room for bodies, the body. Whatever a check refuses is answered as
 //! `{"error":{"code","message","detail"}}`, where `code` is a closed list: the
 //! codes of `NotifyError` and those of [`error`].
 
@@ -31,6 +31,7 @@ use answer::json;
 use error::ApiError;
 use parts::Api;
 
+pub(crate) use body::Bodies;
 pub(crate) use key::ApiKeyHash;
 pub(crate) use parts::Parts;
 

@@ -26,10 +26,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::client::{Client, EventStream};
+use crate::connections::Connections;
 use crate::exit::{Exit, Stop, block_on};
 use crate::print;
 use crate::receiver::Receiver;
-use crate::serve::{self, Connections, Keep, MadeKey, Server};
+use crate::serve::{self, Keep, MadeKey, Server};
 use crate::settings::{ServerConfig, Sources};
 use error::DemoError;
 use sight::Sight;

@@ -13,6 +13,7 @@
 //! - `cli`, `exit`: the commands, their flags, and how they end;
 //! - `settings`: flags over environment over file over defaults;
 //! - `serve`: the server, from its settings to its shutdown;
+//! - `connections`: who may hold one, and for how long;
 //! - `api`: the operator API;
 //! - `listen`, `receiver`: a receiver that verifies what it gets;
 //! - `demo`, `client`: the whole story on one machine;
@@ -21,6 +22,7 @@
 mod api;
 mod cli;
 mod client;
+mod connections;
 mod demo;
 mod exit;
 mod listen;

@@ -9,9 +9,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use notify_verify::{Secret, Verifier};
 use tokio::net::TcpListener;
 
+use crate::connections::Connections;
 use crate::print;
 use crate::receiver::{FailOnPurpose, Receiver, Webhook};
-use crate::serve::{Connections, Signals, listening_on};
+use crate::serve::{Signals, listening_on};
 
 /// Connections at a time.
 const CONNECTIONS_MAX: usize = 1_024;

@@ -11,11 +11,11 @@
 //! where it stands, which loses nothing either: whatever was acknowledged had
 //! been stored before.
 
-mod connections;
+mod descriptors;
 mod error;
 mod key;
 mod signals;
-mod stall;
+mod streams;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,9 +28,10 @@ use notify_sse::StreamConfig;
 use tokio::net::TcpListener;
 
 use crate::api::{self, ApiKeyHash};
+use crate::connections::Connections;
 use crate::print;
 use crate::settings::{self, LogFormat, PublicUrl, ServerConfig};
-pub(crate) use connections::Connections;
+use descriptors::Descriptors;
 pub(crate) use error::{ServeError, ServeRefused};
 use key::KeySource;
 pub(crate) use key::MadeKey;
@@ -39,9 +40,6 @@ pub(crate) use signals::Signals;
 /// How long what still runs on connections may take once the notifier has shut
 /// down: a stream that says when to come back, an answer on its way.
 const CONNECTIONS_CLOSE_WITHIN: Duration = Duration::from_secs(5);
-
-/// Connections in addition to those that hold a stream.
-const CONNECTIONS_BESIDE_STREAMS: usize = 1_024;
 
 /// Where everything is kept.
 #[derive(Debug)]
@@ -59,6 +57,7 @@ pub(crate) struct Prepared {
     public_url: Option<PublicUrl>,
     key: KeySource,
     keep: Keep,
+    streams_open_max: usize,
     notifier: NotifierConfig,
 }
 
@@ -88,6 +87,7 @@ pub(crate) fn prepare(
         public_url: config.public_url,
         key,
         keep,
+        streams_open_max: config.streams_open_max,
         notifier: config.notifier,
     })
 }
@@ -98,14 +98,17 @@ pub(crate) struct Opened {
     key: ApiKeyHash,
     /// The key, if it was made at this start.
     pub(crate) made_key: Option<MadeKey>,
+    descriptors: Descriptors,
     config: NotifierConfig,
     notifier: JobNotifier,
 }
 
 impl Prepared {
-    /// Opens what everything is kept in, and settles the API key.
+    /// Divides the files that may be open, opens what everything is kept in, and
+    /// settles the API key.
     pub(crate) fn open(self) -> Result<Opened, ServeError> {
-        let config = self.notifier;
+        let mut config = self.notifier;
+        let descriptors = divide_descriptors(&mut config, self.streams_open_max);
         let (notifier, dir) = match &self.keep {
             Keep::InMemory => (JobNotifier::new(config.clone()), None),
             Keep::In(dir) => {
@@ -118,10 +121,33 @@ impl Prepared {
             public_url: self.public_url,
             key,
             made_key,
+            descriptors,
             config,
             notifier,
         })
     }
+}
+
+/// Divides the files that may be open, and has the notifier keep to its part.
+fn divide_descriptors(config: &mut NotifierConfig, streams_open_max: usize) -> Descriptors {
+    let limit = descriptors::raise_limit();
+    let delivery = &mut config.delivery;
+    let wanted = usize::try_from(delivery.in_flight_max).unwrap_or(usize::MAX);
+    let divided = Descriptors::divide(limit, wanted, streams_open_max);
+    if divided.is_scaled {
+        tracing::warn!(
+            limit,
+            in_flight_max = divided.in_flight_max,
+            idle_connections_max = divided.idle_pooled_max,
+            reserve = divided.reserve,
+            connections_max = divided.connections_max,
+            streams_max = divided.streams_max,
+            "the limit on open files is small, so there is less of everything (ulimit -n)"
+        );
+    }
+    delivery.in_flight_max = u32::try_from(divided.in_flight_max).unwrap_or(u32::MAX);
+    delivery.idle_connections_max = divided.idle_pooled_max;
+    divided
 }
 
 /// Serves until a signal asks to stop.
@@ -178,10 +204,6 @@ impl Server {
         let address = listener.local_addr().map_err(ServeError::Address)?;
         let config = &opened.config;
         let attempts_finish_within = Duration::from_secs(config.timeout_secs.saturating_add(1));
-        let connections_max = config
-            .streams
-            .open_max
-            .saturating_add(CONNECTIONS_BESIDE_STREAMS);
         let event_limits = EventLimits {
             event_bytes_max: config.limits.event_bytes_max,
         };
@@ -202,12 +224,15 @@ impl Server {
             key: opened.key,
             base_url,
             event_limits,
+            bodies: api::Bodies::default(),
         });
+        let divided = opened.descriptors;
+        let streams = streams::bounded(streams, divided.streams_max);
         let routes = api::with_fallbacks(routes.merge(streams));
         Ok(Self {
             address,
             notifier,
-            connections: Connections::accept(listener, routes, connections_max),
+            connections: Connections::accept(listener, routes, divided.connections_max),
             attempts_finish_within,
         })
     }

@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 
 use super::error::ApiError;
 use super::parts::Api;
+use crate::connections::Seat;
 
 /// Proof that the call comes from the operator.
 pub(super) struct Operator;
@@ -16,10 +17,11 @@ impl FromRequestParts<Api> for Operator {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let shown = bearer(&parts.headers).ok_or(ApiError::Unauthorized)?;
-        match api.key.is_of(shown) {
-            true => Ok(Self),
-            false => Err(ApiError::Forbidden),
+        if !api.key.is_of(shown) {
+            return Err(ApiError::Forbidden);
         }
+        is_now_known(parts);
+        Ok(Self)
     }
 }
 
@@ -35,10 +37,18 @@ impl FromRequestParts<Api> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let shown = bearer(&parts.headers).ok_or(ApiError::Unauthorized)?;
-        match api.key.is_of(shown) {
-            true => Ok(Self::Operator),
-            false => Ok(Self::Shows(shown.to_owned())),
+        if !api.key.is_of(shown) {
+            return Ok(Self::Shows(shown.to_owned()));
         }
+        is_now_known(parts);
+        Ok(Self::Operator)
+    }
+}
+
+/// The operator's connections are not for strangers to take.
+fn is_now_known(parts: &Parts) {
+    if let Some(seat) = parts.extensions.get::<Seat>() {
+        seat.is_now_known();
     }
 }
 

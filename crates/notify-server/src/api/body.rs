@@ -1,33 +1,85 @@
-//! Reading a request's body: it is JSON, it comes in time, and never more of it
-//! is kept than its limit.
+//! Reading a request's body: it is JSON, it comes in time, never more of it is
+//! kept than its limit, and never more of all together than theirs.
+//!
+//! What is refused is left unread: whoever holds the connection sees to the rest.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
+use notify_hub::NotifyError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::ApiError;
 
 /// How long a body may take to arrive.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How much of a body that is too large is taken and thrown away, so that its
-/// sender, who may not read before it has written, gets to see the answer.
-const DISCARDED_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The most of all bodies that have been read and are not yet answered, in bytes.
+const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// When it is worth another try after that.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The room for bodies. They are charged for what has come of them, so a sender
+/// that announces much and sends little takes no room from others.
+#[derive(Clone)]
+pub(crate) struct Bodies(Arc<Semaphore>);
+
+impl Bodies {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes_max)))
+    }
+
+    fn charge(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+        let overloaded = || {
+            ApiError::from(NotifyError::Overloaded {
+                retry_after: RETRY_AFTER,
+            })
+        };
+        let bytes = u32::try_from(bytes).map_err(|_| overloaded())?;
+        let charged = Arc::clone(&self.0).try_acquire_many_owned(bytes);
+        charged.map_err(|_| overloaded())
+    }
+}
+
+impl Default for Bodies {
+    fn default() -> Self {
+        Self::new(BODIES_BYTES_MAX)
+    }
+}
+
+/// A body that was read. It takes its room until it is dropped.
+#[derive(Debug)]
+pub(super) struct ReadBody {
+    bytes: Bytes,
+    _charged: Option<OwnedSemaphorePermit>,
+}
+
+impl Deref for ReadBody {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 /// Reads a JSON body of at most `bytes_max`.
 pub(super) async fn read_json(
     headers: &HeaderMap,
     body: Body,
     bytes_max: usize,
-) -> Result<Bytes, ApiError> {
+    bodies: &Bodies,
+) -> Result<ReadBody, ApiError> {
     if !is_json(headers) {
         return Err(ApiError::NotJson);
     }
-    let read = tokio::time::timeout(READ_TIMEOUT, read_bounded(body, bytes_max));
+    let read = tokio::time::timeout(READ_TIMEOUT, read_bounded(body, bytes_max, bodies));
     read.await.unwrap_or(Err(ApiError::Timeout))
 }
 
@@ -38,24 +90,36 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.is_some_and(|it| it.trim().eq_ignore_ascii_case("application/json"))
 }
 
-async fn read_bounded(mut body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
+async fn read_bounded(
+    mut body: Body,
+    bytes_max: usize,
+    bodies: &Bodies,
+) -> Result<ReadBody, ApiError> {
+    let too_large = || Err(ApiError::TooLarge(bytes_max));
+    let fits = |bytes| usize::try_from(bytes).is_ok_and(|bytes| bytes <= bytes_max);
+    if !fits(body.size_hint().lower()) {
+        return too_large();
+    }
     let mut kept = BytesMut::new();
-    let mut bytes_read = 0;
+    let mut charged: Option<OwnedSemaphorePermit> = None;
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame.map_err(|_| ApiError::BodyIncomplete)?.into_data() else {
             continue;
         };
-        bytes_read += frame.len();
-        if bytes_read <= bytes_max {
-            kept.extend_from_slice(&frame);
-        } else if bytes_read > bytes_max + DISCARDED_BYTES_MAX {
-            break;
+        if kept.len() + frame.len() > bytes_max {
+            return too_large();
         }
+        let charge = bodies.charge(frame.len())?;
+        match &mut charged {
+            Some(charged) => charged.merge(charge),
+            None => charged = Some(charge),
+        }
+        kept.extend_from_slice(&frame);
     }
-    if bytes_read > bytes_max {
-        return Err(ApiError::TooLarge(bytes_max));
-    }
-    Ok(kept.freeze())
+    Ok(ReadBody {
+        bytes: kept.freeze(),
+        _charged: charged,
+    })
 }
 
 #[cfg(test)]
@@ -65,7 +129,7 @@ mod tests {
     use std::task::{Context, Poll};
 
     use axum::body::HttpBody;
-    use hyper::body::Frame;
+    use hyper::body::{Frame, SizeHint};
 
     use super::*;
 
@@ -93,13 +157,50 @@ mod tests {
         assert!(!is_json(&HeaderMap::new()));
     }
 
+    async fn read(body: Body, bytes_max: usize, bodies: &Bodies) -> Result<ReadBody, ApiError> {
+        read_json(&said_to_be("application/json"), body, bytes_max, bodies).await
+    }
+
     #[tokio::test]
     async fn a_body_at_its_limit_is_read_and_one_beyond_is_not() {
-        let headers = said_to_be("application/json");
-        let read = |text: &'static str| read_json(&headers, Body::from(text), 4);
-        assert_eq!(read("1234").await, Ok(Bytes::from("1234")));
+        let bodies = Bodies::default();
+        let read = async |text: &'static str| {
+            let body = read(Body::from(text), 4, &bodies).await;
+            body.map(|body| body.to_vec())
+        };
+        assert_eq!(read("1234").await, Ok(b"1234".to_vec()));
         assert_eq!(read("12345").await, Err(ApiError::TooLarge(4)));
-        assert_eq!(read("").await, Ok(Bytes::new()));
+        assert_eq!(read("").await, Ok(Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn bodies_have_a_limit_altogether_until_they_are_dropped() {
+        let bodies = Bodies::new(6);
+        let first = read(Body::from("1234"), 4, &bodies).await.unwrap();
+        let refused = read(Body::from("123"), 4, &bodies).await.unwrap_err();
+        assert_eq!(
+            refused,
+            NotifyError::Overloaded {
+                retry_after: RETRY_AFTER
+            }
+            .into()
+        );
+        assert!(read(Body::from("12"), 4, &bodies).await.is_ok());
+        drop(first);
+        assert!(read(Body::from("1234"), 4, &bodies).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_announced_and_does_not_come_takes_no_room() {
+        let bodies = Bodies::new(4);
+        let announced = read(Body::new(Never), 4, &bodies);
+        tokio::pin!(announced);
+        tokio::select! {
+            biased;
+            read = announced.as_mut() => panic!("{read:?}"),
+            () = std::future::ready(()) => {}
+        }
+        assert!(read(Body::from("1234"), 4, &bodies).await.is_ok());
     }
 
     /// A body that is announced and never comes.
@@ -115,12 +216,15 @@ mod tests {
         ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
             Poll::Pending
         }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(4)
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_come_is_not_waited_for() {
-        let headers = said_to_be("application/json");
-        let read = read_json(&headers, Body::new(Never), 4);
-        assert_eq!(read.await, Err(ApiError::Timeout));
+        let never = read(Body::new(Never), 4, &Bodies::default()).await;
+        assert_eq!(never.unwrap_err(), ApiError::Timeout);
     }
 }

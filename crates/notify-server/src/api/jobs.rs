@@ -25,7 +25,7 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let body = body::read_json(&headers, body, spec::BYTES_MAX).await?;
+    let body = body::read_json(&headers, body, spec::BYTES_MAX, &api.bodies).await?;
     let created = api.notifier.create_job(spec::read(&body)?).await?;
     let answer = Registered {
         events_url: events_url(&api, &created.job_id),
@@ -98,7 +98,7 @@ pub(super) async fn accept_event(
     let Query(query) = query.map_err(|_| ApiError::field("query", "must be name=value pairs"))?;
     let webhook_url = webhook_url(query)?;
     let limits = api.event_limits;
-    let body = body::read_json(&headers, body, limits.event_bytes_max).await?;
+    let body = body::read_json(&headers, body, limits.event_bytes_max, &api.bodies).await?;
     let accepted = api.notifier.notify_json(
         job_id.as_str(),
         &body,

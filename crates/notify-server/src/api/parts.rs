@@ -5,6 +5,7 @@ use std::sync::Arc;
 use notify_core::EventLimits;
 use notify_hub::JobNotifier;
 
+use super::body::Bodies;
 use super::key::ApiKeyHash;
 
 /// What the API is made of.
@@ -14,6 +15,8 @@ pub(crate) struct Parts {
     /// Where customers reach the server, without a slash at its end.
     pub(crate) base_url: String,
     pub(crate) event_limits: EventLimits,
+    /// The room for the bodies of requests.
+    pub(crate) bodies: Bodies,
 }
 
 /// What every call needs.

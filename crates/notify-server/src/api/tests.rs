@@ -27,6 +27,7 @@ impl Harness {
             key: ApiKeyHash::of(KEY),
             base_url: "http://test".to_owned(),
             event_limits: EventLimits::default(),
+            bodies: Bodies::default(),
         });
         let routes = with_fallbacks(routes);
         Self { notifier, routes }

@@ -1,7 +1,15 @@
 //! Connections: taken up to a bound, each with its deadlines, closed in order.
+//!
+//! Everything that concerns a connection and not what is said on it lives here:
+//! who gets a [`seat`](seats) when there are too many, how long a peer is waited
+//! for ([`socket`]), and what becomes of a body that nobody has read ([`unread`]).
+
+mod held;
+mod seats;
+mod socket;
+mod unread;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,17 +17,17 @@ use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::Service as _;
 
-use super::stall::CutWhenStalled;
-
-/// How long a request's head may take to arrive, and how long an idle connection
-/// is kept for the next one.
-const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) use held::holding;
+pub(crate) use seats::Seat;
+use seats::Seats;
+use socket::Socket;
+use unread::Unread;
 
 /// The largest head of a request, and the most of an answer that waits to be
 /// written, in bytes.
@@ -36,18 +44,14 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Serves `routes` to everyone who connects, `connections_max` at a time; who
-    /// comes on top waits in the system's queue.
+    /// Serves `routes` to everyone who connects, `connections_max` at a time. Who
+    /// comes on top gets the seat of whoever has been at rest longest, or waits
+    /// until somebody is.
     pub(crate) fn accept(listener: TcpListener, routes: Router, connections_max: usize) -> Self {
         let (closing, is_closing) = watch::channel(false);
-        let permits = connections_max.min(Semaphore::MAX_PERMITS);
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept_all(
-            listener,
-            routes,
-            Arc::new(Semaphore::new(permits)),
-            is_closing,
-        ));
+        let seats = Seats::new(connections_max);
+        accepting.spawn(accept_all(listener, routes, seats, is_closing));
         Self { closing, accepting }
     }
 
@@ -67,27 +71,24 @@ async fn closed(closing: &mut Closing) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-async fn accept_all(
-    listener: TcpListener,
-    routes: Router,
-    permits: Arc<Semaphore>,
-    mut closing: Closing,
-) {
+async fn accept_all(listener: TcpListener, routes: Router, seats: Seats, mut closing: Closing) {
     let mut open = JoinSet::new();
     loop {
+        while open.try_join_next().is_some() {}
         let accepted = tokio::select! {
             biased;
             () = closed(&mut closing) => break,
-            Some(_) = open.join_next() => continue,
-            accepted = accept_one(&listener, &permits) => accepted,
+            accepted = accept_one(&listener, &seats) => accepted,
         };
         match accepted {
-            Ok((stream, peer, permit)) => {
-                let (routes, closing) = (routes.clone(), closing.clone());
-                open.spawn(async move {
-                    serve_one(stream, peer, routes, closing).await;
-                    drop(permit);
-                });
+            Ok((stream, peer, seat)) => {
+                open.spawn(serve_one(
+                    stream,
+                    peer,
+                    seat,
+                    routes.clone(),
+                    closing.clone(),
+                ));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");
@@ -99,32 +100,52 @@ async fn accept_all(
     while open.join_next().await.is_some() {}
 }
 
+/// The next connection. Nobody is asked to leave before somebody has come.
 async fn accept_one(
     listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits).acquire_owned().await;
-    let permit = permit.map_err(std::io::Error::other)?;
+    seats: &Seats,
+) -> std::io::Result<(TcpStream, SocketAddr, Seat)> {
     let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, permit))
+    Ok((stream, peer, seats.take().await))
 }
 
-async fn serve_one(stream: TcpStream, peer: SocketAddr, routes: Router, mut closing: Closing) {
+async fn serve_one(
+    stream: TcpStream,
+    peer: SocketAddr,
+    seat: Seat,
+    routes: Router,
+    mut closing: Closing,
+) {
     // An event is to be seen when it happens, not when a packet is full.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        routes.clone().call(request)
+    let of_requests = seat.clone();
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        // At once, so that nobody is sent away with a request in hand.
+        let under_way = of_requests.begin();
+        let (seat, mut routes) = (of_requests.clone(), routes.clone());
+        async move {
+            let (mut request, unread) = Unread::of(request);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(seat.clone());
+            let answer = routes.call(request).await?;
+            seat.is_decided();
+            if !unread.take(answer.status()).await {
+                seat.leaves_unread();
+            }
+            Ok::<_, std::convert::Infallible>(answer.map(|body| holding(body, under_way)))
+        }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_READ_TIMEOUT)
+        // The socket's deadlines tell an idle connection from a slow head.
+        .header_read_timeout(None)
         .max_buf_size(BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(CutWhenStalled::new(stream)), service);
+        .serve_connection(TokioIo::new(Socket::new(stream, seat.clone())), service);
     tokio::pin!(connection);
     // How a connection ends is its client's affair: it may leave at any time.
     tokio::select! {
+        biased;
         _ = connection.as_mut() => return,
+        () = seat.asked_to_leave() => return,
         () = closed(&mut closing) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
@@ -137,8 +158,6 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-
-    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
 
     async fn serving(connections_max: usize) -> (Connections, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -155,37 +174,58 @@ mod tests {
         String::from_utf8(answer).unwrap()
     }
 
+    const KEEP_ALIVE: &[u8] = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+
+    async fn is_answered(stream: &mut TcpStream) {
+        stream.write_all(KEEP_ALIVE).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"here") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_head_that_does_not_come_is_not_waited_for() {
         let (_connections, address) = serving(1).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         let start = Instant::now();
         assert_eq!(answer_to(&mut stream, b"GET / HTTP/1.1\r\nho").await, "");
-        assert!(start.elapsed() >= HEAD_READ_TIMEOUT);
+        let waited = start.elapsed();
+        assert!(waited >= socket::HEAD_MAX && waited < socket::IDLE_MAX);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_comes_on_top_waits_until_another_has_gone() {
+    async fn a_connection_is_kept_for_the_next_request() {
         let (_connections, address) = serving(1).await;
-        let first = TcpStream::connect(address).await.unwrap();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        for _ in 0..3 {
+            tokio::time::sleep(socket::IDLE_MAX - Duration::from_secs(1)).await;
+            is_answered(&mut stream).await;
+        }
+        // The head of a later request has no more time than that of the first.
+        let start = Instant::now();
+        assert_eq!(answer_to(&mut stream, b"GET / HT").await, "");
+        assert!(start.elapsed() < socket::IDLE_MAX);
+    }
+
+    #[tokio::test]
+    async fn who_comes_on_top_gets_the_seat_of_whoever_rests_longest() {
+        let (_connections, address) = serving(2).await;
+        let mut first = TcpStream::connect(address).await.unwrap();
+        is_answered(&mut first).await;
         let mut second = TcpStream::connect(address).await.unwrap();
-        let answer = answer_to(&mut second, REQUEST);
-        tokio::pin!(answer);
-        let waited = tokio::time::timeout(HEAD_READ_TIMEOUT / 2, answer.as_mut());
-        assert!(waited.await.is_err());
-        drop(first);
-        assert!(answer.await.ends_with("here"));
+        is_answered(&mut second).await;
+        let mut third = TcpStream::connect(address).await.unwrap();
+        is_answered(&mut third).await;
+        assert_eq!(first.read(&mut [0]).await.unwrap(), 0, "it is still open");
+        is_answered(&mut second).await;
     }
 
     #[tokio::test]
     async fn closing_ends_idle_connections_and_takes_no_new_ones() {
         let (connections, address) = serving(8).await;
         let mut idle = TcpStream::connect(address).await.unwrap();
-        let keep_alive = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
-        idle.write_all(keep_alive).await.unwrap();
-        let mut head = [0; 12];
-        idle.read_exact(&mut head).await.unwrap();
-        assert_eq!(&head, b"HTTP/1.1 200");
+        is_answered(&mut idle).await;
         connections.close(Duration::from_secs(60)).await;
         let mut rest = Vec::new();
         idle.read_to_end(&mut rest).await.unwrap();

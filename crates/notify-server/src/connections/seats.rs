@@ -1,0 +1,312 @@
+//! Seats for connections: as many as there may be, and none for good.
+//!
+//! A connection without a request under way is at rest. When all seats are taken
+//! and somebody comes, the one that has been at rest longest leaves. Whoever has
+//! shown credentials that hold is known and leaves after all strangers, who are
+//! at rest even while they take what they were answered. So strangers can take
+//! seats from each other, and from nobody else.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// The seats of one listener.
+pub(super) struct Seats(Arc<Shared>);
+
+struct Shared {
+    room: Mutex<Room>,
+    /// A seat is free, or somebody is at rest who was not.
+    changed: Notify,
+}
+
+struct Room {
+    free: usize,
+    /// The next [`Place::ticket`].
+    next: u64,
+    /// Those at rest, by their tickets.
+    strangers: BTreeMap<u64, Arc<Notify>>,
+    known: BTreeMap<u64, Arc<Notify>>,
+    /// Who was asked to leave, until he does or has got something to do.
+    leaving: Option<u64>,
+}
+
+impl Seats {
+    pub(super) fn new(seats_max: usize) -> Self {
+        let room = Room {
+            free: seats_max.max(1),
+            next: AT_WORK + 1,
+            strangers: BTreeMap::new(),
+            known: BTreeMap::new(),
+            leaving: None,
+        };
+        Self(Arc::new(Shared {
+            room: Mutex::new(room),
+            changed: Notify::new(),
+        }))
+    }
+
+    /// A seat, as soon as one is free; if need be, one at rest is asked to leave.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost; at most somebody was asked to leave in vain.
+    pub(super) async fn take(&self) -> Seat {
+        loop {
+            if let Some(seat) = self.try_take() {
+                return seat;
+            }
+            self.0.changed.notified().await;
+        }
+    }
+
+    fn try_take(&self) -> Option<Seat> {
+        let mut room = self.0.room();
+        let Some(free) = room.free.checked_sub(1) else {
+            room.ask_one_to_leave();
+            return None;
+        };
+        room.free = free;
+        Some(Seat(Arc::new(Place {
+            shared: Arc::clone(&self.0),
+            leave: Arc::new(Notify::new()),
+            ticket: AtomicU64::new(AT_WORK),
+            is_known: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            is_unread: AtomicBool::new(false),
+        })))
+    }
+}
+
+impl Shared {
+    fn room(&self) -> MutexGuard<'_, Room> {
+        // Nothing that holds it can panic half way.
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Room {
+    fn ask_one_to_leave(&mut self) {
+        if self.leaving.is_some() {
+            return;
+        }
+        let longest = self.strangers.pop_first();
+        if let Some((ticket, leave)) = longest.or_else(|| self.known.pop_first()) {
+            self.leaving = Some(ticket);
+            leave.notify_one();
+        }
+    }
+
+    /// Forgets that somebody was at rest.
+    fn forget(&mut self, ticket: u64) {
+        self.strangers.remove(&ticket);
+        self.known.remove(&ticket);
+        self.leaving = self.leaving.filter(|&leaving| leaving != ticket);
+    }
+}
+
+/// A connection's seat. It is free again when its last handle is gone.
+#[derive(Clone)]
+pub(crate) struct Seat(Arc<Place>);
+
+struct Place {
+    shared: Arc<Shared>,
+    leave: Arc<Notify>,
+    /// Since when it is at rest, in the order of all; or [`AT_WORK`].
+    ticket: AtomicU64,
+    is_known: AtomicBool,
+    /// Requests that have begun, and those whose answers are made.
+    requests: AtomicU64,
+    answered: AtomicU64,
+    /// Whether some of the last request's body was left unread.
+    is_unread: AtomicBool,
+}
+
+const AT_WORK: u64 = 0;
+
+impl Seat {
+    /// Whoever sits here has shown credentials that hold.
+    pub(crate) fn is_now_known(&self) {
+        self.0.is_known.store(true, Relaxed);
+    }
+
+    /// A request has begun.
+    pub(super) fn begin(&self) -> UnderWay {
+        self.0.requests.fetch_add(1, Relaxed);
+        self.0.is_unread.store(false, Relaxed);
+        let ticket = self.0.ticket.swap(AT_WORK, Relaxed);
+        if ticket != AT_WORK {
+            self.0.shared.room().forget(ticket);
+            self.0.shared.changed.notify_one();
+        }
+        UnderWay(self.clone())
+    }
+
+    /// It is decided what the request is answered.
+    pub(super) fn is_decided(&self) {
+        if !self.0.is_known.load(Relaxed) {
+            self.rest();
+        }
+    }
+
+    /// How many requests have begun, if none of them is under way.
+    pub(super) fn idle_after(&self) -> Option<u64> {
+        let requests = self.0.requests.load(Relaxed);
+        (self.0.answered.load(Relaxed) == requests).then_some(requests)
+    }
+
+    /// Nothing is under way: the seat may be taken away.
+    pub(super) fn rest(&self) {
+        if self.0.ticket.load(Relaxed) != AT_WORK {
+            return;
+        }
+        let mut room = self.0.shared.room();
+        let ticket = room.next;
+        room.next += 1;
+        let leave = Arc::clone(&self.0.leave);
+        match self.0.is_known.load(Relaxed) {
+            true => room.known.insert(ticket, leave),
+            false => room.strangers.insert(ticket, leave),
+        };
+        self.0.ticket.store(ticket, Relaxed);
+        drop(room);
+        self.0.shared.changed.notify_one();
+    }
+
+    /// Waits until another needs the seat more.
+    pub(super) async fn asked_to_leave(&self) {
+        loop {
+            self.0.leave.notified().await;
+            // A request may have come in between.
+            let ticket = self.0.ticket.load(Relaxed);
+            if self.0.shared.room().leaving == Some(ticket) {
+                return;
+            }
+        }
+    }
+
+    /// Some of the request's body is left unread.
+    pub(super) fn leaves_unread(&self) {
+        self.0.is_unread.store(true, Relaxed);
+    }
+
+    /// Whether some of the last request's body was left unread.
+    pub(super) fn is_unread(&self) -> bool {
+        self.0.is_unread.load(Relaxed)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut room = self.shared.room();
+        room.forget(self.ticket.load(Relaxed));
+        room.free += 1;
+        drop(room);
+        self.shared.changed.notify_one();
+    }
+}
+
+/// A request is under way until this is dropped.
+pub(super) struct UnderWay(Seat);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.0.answered.fetch_add(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a future says when it is asked once.
+    macro_rules! once {
+        ($future:expr) => {
+            tokio::select! {
+                biased;
+                said = $future => Some(said),
+                () = std::future::ready(()) => None,
+            }
+        };
+    }
+
+    async fn leaves(seat: &Seat) -> bool {
+        once!(seat.asked_to_leave()).is_some()
+    }
+
+    #[tokio::test]
+    async fn who_has_been_at_rest_longest_leaves() {
+        let seats = Seats::new(2);
+        let (first, second) = (seats.take().await, seats.take().await);
+        second.rest();
+        first.rest();
+        assert!(once!(seats.take()).is_none());
+        assert!(!leaves(&first).await && leaves(&second).await);
+        drop(second);
+        assert!(once!(seats.take()).is_some());
+        assert!(!leaves(&first).await, "one newcomer, one who leaves");
+    }
+
+    #[tokio::test]
+    async fn strangers_leave_before_those_who_are_known() {
+        let seats = Seats::new(2);
+        let (known, stranger) = (seats.take().await, seats.take().await);
+        known.is_now_known();
+        known.rest();
+        stranger.rest();
+        assert!(once!(seats.take()).is_none());
+        assert!(!leaves(&known).await && leaves(&stranger).await);
+        drop(stranger);
+        let _last = seats.take().await;
+        assert!(once!(seats.take()).is_none());
+        assert!(leaves(&known).await, "nobody else is left to go");
+    }
+
+    #[tokio::test]
+    async fn nobody_leaves_in_the_middle_of_a_request() {
+        let seats = Seats::new(1);
+        let seat = seats.take().await;
+        seat.rest();
+        assert!(once!(seats.take()).is_none());
+        let under_way = seat.begin();
+        assert!(!leaves(&seat).await && seat.idle_after().is_none());
+        assert!(once!(seats.take()).is_none());
+        assert!(!leaves(&seat).await);
+        drop(under_way);
+        assert_eq!(seat.idle_after(), Some(1));
+        seat.rest();
+        assert!(once!(seats.take()).is_none());
+        assert!(leaves(&seat).await);
+    }
+
+    #[tokio::test]
+    async fn only_a_stranger_is_at_rest_before_he_has_taken_his_answer() {
+        let seats = Seats::new(2);
+        let (known, stranger) = (seats.take().await, seats.take().await);
+        known.is_now_known();
+        let (_under_way, answered) = (known.begin(), stranger.begin());
+        known.is_decided();
+        stranger.is_decided();
+        assert!(once!(seats.take()).is_none());
+        assert!(leaves(&stranger).await && !leaves(&known).await);
+        drop((stranger, answered));
+        let _last = seats.take().await;
+        assert!(once!(seats.take()).is_none());
+        assert!(!leaves(&known).await);
+    }
+
+    #[tokio::test]
+    async fn who_waits_gets_the_seat_of_whoever_comes_to_rest() {
+        let seats = Seats::new(1);
+        let seat = seats.take().await;
+        let newcomer = seats.take();
+        tokio::pin!(newcomer);
+        assert!(once!(newcomer.as_mut()).is_none());
+        seat.rest();
+        assert!(once!(newcomer.as_mut()).is_none());
+        assert!(leaves(&seat).await);
+        drop(seat);
+        newcomer.await;
+    }
+}
