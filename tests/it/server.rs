@@ -16,14 +16,28 @@ mod refusals;
 mod settings;
 mod shutdown;
 mod story;
+mod strangers;
 
 use std::net::SocketAddr;
 
 use notify_tests::http_client::{HttpAnswer, HttpRequest};
-use notify_tests::program::{Ended, Program};
+use notify_tests::program::{Ended, Program, notify};
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 const KEY: &str = "operator-key-0123456789";
+
+const ARGS: [&str; 5] = [
+    "serve",
+    "--in-memory",
+    "--allow-loopback",
+    "--listen",
+    "127.0.0.1:0",
+];
+
+fn with_key<'a>(settings: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    [&[("NOTIFY_API_KEY", KEY)], settings].concat()
+}
 
 /// A server with everything in memory on a free port of this machine.
 struct Server {
@@ -38,16 +52,11 @@ impl Server {
 
     /// With more settings in its environment.
     async fn start_with(settings: &[(&str, &str)]) -> Self {
-        let mut env = vec![("NOTIFY_API_KEY", KEY)];
-        env.extend(settings);
-        let args = [
-            "serve",
-            "--in-memory",
-            "--allow-loopback",
-            "--listen",
-            "127.0.0.1:0",
-        ];
-        let program = Program::start(&args, &env);
+        Self::spawn(notify(&ARGS, &with_key(settings))).await
+    }
+
+    async fn spawn(command: Command) -> Self {
+        let program = Program::spawn(command);
         let address = program.address().await;
         Self { program, address }
     }

@@ -156,11 +156,22 @@ impl Program {
 /// `notify` with these arguments, to be spawned, perhaps in a folder with a
 /// settings file.
 pub fn notify(args: &[&str], env: &[(&str, &str)]) -> Command {
-    let program = path();
-    let mut command = Command::new(&program);
+    within(Command::new(path()), args, env)
+}
+
+/// As [`notify`], with so few files that it may have open, and no way to raise
+/// that.
+pub fn notify_with_open_files(files_max: u32, args: &[&str], env: &[(&str, &str)]) -> Command {
+    let mut shell = Command::new("sh");
+    let script = format!("ulimit -n {files_max} && exec \"$0\" \"$@\"");
+    shell.args(["-c", &script]).arg(path());
+    within(shell, args, env)
+}
+
+fn within(mut command: Command, args: &[&str], env: &[(&str, &str)]) -> Command {
     // Next to itself lies no settings file, and none of the variables that are
     // removed is meant for it.
-    command.args(args).current_dir(program.parent().unwrap());
+    command.args(args).current_dir(path().parent().unwrap());
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("NOTIFY_") {
             command.env_remove(name);

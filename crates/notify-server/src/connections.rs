@@ -106,7 +106,9 @@ async fn accept_one(
     seats: &Seats,
 ) -> std::io::Result<(TcpStream, SocketAddr, Seat)> {
     let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, seats.take().await))
+    let seat = seats.take().await;
+    seat.rest();
+    Ok((stream, peer, seat))
 }
 
 async fn serve_one(

@@ -23,6 +23,8 @@ struct Shared {
 
 struct Room {
     free: usize,
+    /// Seats of those who are not known.
+    of_strangers: usize,
     /// The next [`Place::ticket`].
     next: u64,
     /// Those at rest, by their tickets.
@@ -36,6 +38,7 @@ impl Seats {
     pub(super) fn new(seats_max: usize) -> Self {
         let room = Room {
             free: seats_max.max(1),
+            of_strangers: 0,
             next: AT_WORK + 1,
             strangers: BTreeMap::new(),
             known: BTreeMap::new(),
@@ -67,6 +70,7 @@ impl Seats {
             return None;
         };
         room.free = free;
+        room.of_strangers += 1;
         Some(Seat(Arc::new(Place {
             shared: Arc::clone(&self.0),
             leave: Arc::new(Notify::new()),
@@ -91,8 +95,12 @@ impl Room {
         if self.leaving.is_some() {
             return;
         }
-        let longest = self.strangers.pop_first();
-        if let Some((ticket, leave)) = longest.or_else(|| self.known.pop_first()) {
+        // A stranger at work will be at rest in no time.
+        let longest = match self.of_strangers {
+            0 => self.known.pop_first(),
+            _ => self.strangers.pop_first(),
+        };
+        if let Some((ticket, leave)) = longest {
             self.leaving = Some(ticket);
             leave.notify_one();
         }
@@ -128,7 +136,10 @@ const AT_WORK: u64 = 0;
 impl Seat {
     /// Whoever sits here has shown credentials that hold.
     pub(crate) fn is_now_known(&self) {
-        self.0.is_known.store(true, Relaxed);
+        if !self.0.is_known.swap(true, Relaxed) {
+            self.0.shared.room().of_strangers -= 1;
+            self.0.shared.changed.notify_one();
+        }
     }
 
     /// A request has begun.
@@ -202,6 +213,9 @@ impl Drop for Place {
         let mut room = self.shared.room();
         room.forget(self.ticket.load(Relaxed));
         room.free += 1;
+        if !self.is_known.load(Relaxed) {
+            room.of_strangers -= 1;
+        }
         drop(room);
         self.shared.changed.notify_one();
     }
@@ -258,9 +272,24 @@ mod tests {
         assert!(once!(seats.take()).is_none());
         assert!(!leaves(&known).await && leaves(&stranger).await);
         drop(stranger);
-        let _last = seats.take().await;
+        let last = seats.take().await;
+        last.is_now_known();
         assert!(once!(seats.take()).is_none());
-        assert!(leaves(&known).await, "nobody else is left to go");
+        assert!(leaves(&known).await, "no stranger is left to go");
+    }
+
+    #[tokio::test]
+    async fn no_known_one_leaves_for_want_of_a_stranger_at_rest() {
+        let seats = Seats::new(2);
+        let (known, stranger) = (seats.take().await, seats.take().await);
+        known.is_now_known();
+        known.rest();
+        let _judged = stranger.begin();
+        assert!(once!(seats.take()).is_none());
+        assert!(!leaves(&known).await);
+        stranger.is_decided();
+        assert!(once!(seats.take()).is_none());
+        assert!(!leaves(&known).await && leaves(&stranger).await);
     }
 
     #[tokio::test]
