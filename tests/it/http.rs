@@ -7,6 +7,7 @@ mod delivery;
 mod environment;
 mod faults;
 mod idle;
+mod shortage;
 mod tls;
 
 use std::net::SocketAddr;

@@ -21,8 +21,8 @@ pub struct HttpConfig {
     /// The `user-agent` header; `notify/<version>` by default.
     pub user_agent: String,
     /// The longest that one connection may take to be made, name resolution and
-    /// TLS handshake included; 5 s by default. The deadline of the request holds
-    /// as well.
+    /// TLS handshake included; 5 s by default. A name server has half of it to
+    /// answer. The deadline of the request holds as well.
     pub connect_timeout: Duration,
     /// How long an unused connection is kept; 15 s by default.
     pub pool_idle_timeout: Duration,

@@ -5,6 +5,7 @@
 //! a [`TransportError`], which has room for neither.
 
 use std::error::Error;
+use std::fmt;
 use std::io::{self, ErrorKind};
 
 use notify_core::TransportError;
@@ -13,19 +14,22 @@ use notify_core::transport::AddressRefused;
 /// What an exchange died of before its answer's head was there.
 pub(crate) fn of(error: &reqwest::Error, is_https: bool) -> TransportError {
     if error.is_builder() {
-        return TransportError::Internal("the request could not be built".to_owned());
+        return OurOwn("the request could not be built").into();
     }
     let mut ended_early = false;
     for cause in causes(error) {
         if let Some(&refused) = cause.downcast_ref::<AddressRefused>() {
             return TransportError::Refused(refused);
         }
+        if let Some(&ours) = cause.downcast_ref::<OurOwn>() {
+            return ours.into();
+        }
         if cause.is::<rustls::Error>() {
             return TransportError::Tls;
         }
         if let Some(error) = cause.downcast_ref::<io::Error>() {
-            if is_out_of_descriptors(error) {
-                return TransportError::Internal("too many open files".to_owned());
+            if let Some(ours) = own_shortage(error) {
+                return ours.into();
             }
             ended_early |= is_early_end(error);
         }
@@ -58,11 +62,49 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     })
 }
 
-/// Our own shortage, which must not be charged to the receiver: `ENFILE` and
-/// `EMFILE` have these numbers on every Unix.
-fn is_out_of_descriptors(error: &io::Error) -> bool {
-    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
+/// Our own failure, which must not be charged to the receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OurOwn(pub(crate) &'static str);
+
+impl fmt::Display for OurOwn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
 }
+
+impl Error for OurOwn {}
+
+impl From<OurOwn> for TransportError {
+    fn from(ours: OurOwn) -> Self {
+        Self::Internal(ours.0.to_owned())
+    }
+}
+
+/// What this machine has run out of, if that is what failed.
+///
+/// No answer and no address can make these happen; `EADDRNOTAVAIL` also says that
+/// this machine has no address of the receiver's kind (IPv6) at all. What a
+/// firewall of ours says (`EACCES`, `EPERM`) is not among them: the same comes of a
+/// URL that names a broadcast address.
+pub(crate) fn own_shortage(error: &io::Error) -> Option<OurOwn> {
+    if matches!(
+        error.kind(),
+        ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse
+    ) {
+        return Some(OurOwn("no local port"));
+    }
+    if error.kind() == ErrorKind::OutOfMemory {
+        return Some(OurOwn("no memory"));
+    }
+    match error.raw_os_error().filter(|_| cfg!(unix)) {
+        // `ENFILE` and `EMFILE` have these numbers on every Unix.
+        Some(23 | 24) => Some(OurOwn("too many open files")),
+        Some(ENOBUFS) => Some(OurOwn("no buffers")),
+        _ => None,
+    }
+}
+
+const ENOBUFS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
 
 fn is_early_end(error: &io::Error) -> bool {
     matches!(
@@ -89,12 +131,25 @@ mod tests {
     }
 
     #[test]
-    fn only_a_shortage_of_descriptors_is_our_own() {
-        let refused = io::Error::from(ErrorKind::ConnectionRefused);
-        assert!(!is_out_of_descriptors(&refused));
-        assert!(!is_out_of_descriptors(&io::Error::from_raw_os_error(111)));
-        if cfg!(unix) {
-            assert!(is_out_of_descriptors(&io::Error::from_raw_os_error(24)));
+    fn what_this_machine_has_run_out_of_is_our_own() {
+        let text = |error: &io::Error| own_shortage(error).map(|ours| ours.0);
+        if cfg!(target_os = "linux") {
+            for (code, expected) in [
+                (12, "no memory"),
+                (23, "too many open files"),
+                (24, "too many open files"),
+                (98, "no local port"),
+                (99, "no local port"),
+                (105, "no buffers"),
+            ] {
+                let error = io::Error::from_raw_os_error(code);
+                assert_eq!(text(&error), Some(expected), "{error}");
+            }
+            // Access denied, unreachable, reset, timed out, refused.
+            for code in [1, 13, 101, 104, 110, 111, 113] {
+                assert_eq!(text(&io::Error::from_raw_os_error(code)), None);
+            }
         }
+        assert_eq!(text(&ErrorKind::ConnectionRefused.into()), None);
     }
 }

@@ -10,148 +10,255 @@
 //!    a resolver. They are judged by [`Transport::vet`] and again before each
 //!    request, on the host as the URL parser reads it (`0x7f.1` is an address);
 //! 2. *the resolved addresses*: all that a name resolves to pass through
-//!    [`SystemResolver`], and the connection is made to one of exactly these.
-//!    Nothing asks for the name a second time, so an answer that changes between
-//!    check and use (DNS rebinding) changes nothing;
+//!    [`Names`], and the connection is made to one of exactly these. Nothing asks
+//!    for the name a second time, so an answer that changes between check and use
+//!    (DNS rebinding) changes nothing;
 //! 3. *redirects and proxies*, which would lead around both: there are none.
 //!
 //! A refusal leaves the resolver as an [`AddressRefused`] in the chain of causes
 //! and becomes [`TransportError::Refused`].
 //!
+//! # Whose names cost whom
+//!
+//! A customer chooses the name and runs its name servers, so a look-up can be made
+//! to hang, any number of them at once. Each is therefore
+//!
+//! - *dropped* at its deadline, half of the connect timeout: no thread waits on;
+//! - *bounded* together with its zone's and with all others: see [`places`];
+//! - *remembered* for [`FAILURE_KEPT`] if it failed, and not asked again until
+//!   then. That is less than any wait before a retry, so each retry asks anew.
+//!
+//! What fails between us and our own name server is no customer's fault and
+//! becomes [`TransportError::Internal`]: no socket, nobody there, no place in time.
+//!
+//! # What decides a name
+//!
+//! `/etc/hosts`, then the name servers of `/etc/resolv.conf` with its search
+//! domains; see [`system`]. Other sources that the C library may be set up with
+//! (`nsswitch.conf`) are not asked. IPv6 comes before IPv4, as RFC 6724 has it;
+//! where one of them is answered and the other isn't for a quarter of a second,
+//! the answered one has to do.
+//!
 //! [`Transport::vet`]: notify_core::Transport::vet
 //! [`AddressRefused`]: notify_core::transport::AddressRefused
 //! [`TransportError::Refused`]: notify_core::TransportError::Refused
+//! [`TransportError::Internal`]: notify_core::TransportError::Internal
 
+mod places;
+mod system;
+
+use std::collections::HashMap;
 use std::fmt;
-use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use futures_util::future::{Either, select};
+use hickory_resolver::TokioResolver;
+use hickory_resolver::lookup::Lookup;
+use hickory_resolver::net::NetError;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
 
-/// The most names that are looked up at the same time.
-///
-/// The system's lookup blocks a thread until it is done, whether or not anyone
-/// still waits. Without a limit, names whose servers never answer would fill the
-/// runtime's pool of blocking threads, which belongs to the whole process.
-const LOOKUPS_MAX: usize = 64;
+use crate::fault::OurOwn;
+use places::Places;
+use system::System;
 
-/// The system's own resolver (`getaddrinfo`), so that `/etc/hosts`, search
-/// domains and whatever else the machine is set up with are respected.
-pub(crate) struct SystemResolver {
-    lookups: Arc<Semaphore>,
+/// How long a name that failed is not asked for again.
+const FAILURE_KEPT: Duration = Duration::from_secs(1);
+
+/// The most names of which it is remembered that they failed.
+const FAILURES_MAX: usize = 4_096;
+
+/// How much longer one address family may take than the other.
+const FAMILY_PATIENCE: Duration = Duration::from_millis(250);
+
+/// All names that are looked up. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Names {
+    shared: Arc<Shared>,
 }
 
-impl SystemResolver {
-    pub(crate) fn new() -> Self {
+struct Shared {
+    system: System,
+    places: Places,
+    failures: Mutex<HashMap<String, Instant>>,
+    /// How long a look-up may take once it has its place.
+    deadline: Duration,
+    /// How long it may wait for its place.
+    patience: Duration,
+}
+
+impl Names {
+    /// The names of this system. Whoever waits for a connection for
+    /// `connect_timeout` has a quarter of it left when a name came at last.
+    pub(crate) fn new(connect_timeout: Duration) -> Self {
+        Self::of(System::new(), connect_timeout)
+    }
+
+    fn of(system: System, connect_timeout: Duration) -> Self {
         Self {
-            lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
+            shared: Arc::new(Shared {
+                system,
+                places: Places::new(),
+                failures: Mutex::default(),
+                deadline: connect_timeout / 2,
+                patience: connect_timeout / 4,
+            }),
         }
+    }
+
+    /// Every address of `host`, at least one.
+    async fn look_up(&self, host: &str) -> Result<Vec<IpAddr>, LookUpFailed> {
+        let shared = &self.shared;
+        if let Ok(literal) = host.parse() {
+            return Ok(vec![literal]);
+        }
+        let current = shared.system.current()?;
+        let listed = current.listed(host);
+        if !listed.is_empty() {
+            return Ok(listed);
+        }
+        if shared.has_failed(host) {
+            return Err(LookUpFailed::Name);
+        }
+        let place = shared.places.enter(host, shared.patience).await?;
+        let answered = timeout(shared.deadline, ask(current.resolver(), host)).await;
+        let found = match answered {
+            Ok(found) => {
+                place.answered();
+                found
+            }
+            Err(_elapsed) => {
+                place.hung();
+                Err(LookUpFailed::Name)
+            }
+        };
+        if matches!(found, Err(LookUpFailed::Name)) {
+            shared.remember_failure(host);
+        }
+        found
     }
 }
 
-impl Resolve for SystemResolver {
+impl Shared {
+    fn has_failed(&self, host: &str) -> bool {
+        let failed_at = self.failures().get(host).copied();
+        failed_at.is_some_and(|at| at.elapsed() < FAILURE_KEPT)
+    }
+
+    fn remember_failure(&self, host: &str) {
+        let mut failures = self.failures();
+        if failures.len() >= FAILURES_MAX {
+            failures.retain(|_, at| at.elapsed() < FAILURE_KEPT);
+        }
+        if failures.len() < FAILURES_MAX {
+            failures.insert(host.to_owned(), Instant::now());
+        }
+    }
+
+    /// The map is whole after each call, so a lock that another thread poisoned
+    /// by panicking is still good.
+    fn failures(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {
-        let lookups = Arc::clone(&self.lookups);
+        let names = self.clone();
         Box::pin(async move {
-            let addresses = look_up(lookups, name.as_str().to_owned()).await?;
-            Ok(Box::new(addresses.into_iter()) as Addrs)
+            let found = names.look_up(name.as_str()).await.map_err(into_cause)?;
+            // Port 0 stands for the URL's.
+            let addresses = found.into_iter().map(|ip| SocketAddr::new(ip, 0));
+            Ok(Box::new(addresses) as Addrs)
         })
     }
 }
 
-/// Every address of `host`, at least one. Their port is 0, which stands for the
-/// URL's.
-async fn look_up(lookups: Arc<Semaphore>, host: String) -> Result<Vec<SocketAddr>, ResolveFailed> {
-    // One who gives up waiting here leaves nothing behind. The permit goes with
-    // the thread, which can't be stopped, and not with this future, which can.
-    let permit = lookups
-        .acquire_owned()
-        .await
-        .map_err(|closed| ResolveFailed(io::Error::other(closed)))?;
-    let found = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        (host.as_str(), 0).to_socket_addrs().map(Vec::from_iter)
-    })
-    .await
-    .unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
-    .map_err(ResolveFailed)?;
+/// Asks for both address families at once.
+async fn ask(resolver: &TokioResolver, host: &str) -> Result<Vec<IpAddr>, LookUpFailed> {
+    let ipv6 = pin!(async { addresses(resolver.ipv6_lookup(host).await) });
+    let ipv4 = pin!(async { addresses(resolver.ipv4_lookup(host).await) });
+    let (ipv6, ipv4) = match select(ipv6, ipv4).await {
+        Either::Left((ipv6, rest)) => {
+            let ipv4 = wait_for(rest, &ipv6).await;
+            (ipv6, ipv4)
+        }
+        Either::Right((ipv4, rest)) => {
+            let ipv6 = wait_for(rest, &ipv4).await;
+            (ipv6, ipv4)
+        }
+    };
+    match (ipv6, ipv4) {
+        (Ok(ipv6), Ok(ipv4)) => Ok([ipv6, ipv4].concat()),
+        (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
+        (Err(LookUpFailed::Name), failed) | (failed, _) => failed,
+    }
+}
+
+/// The other family's answer, for which nobody waits long if the first will do.
+async fn wait_for(
+    other: impl Future<Output = Result<Vec<IpAddr>, LookUpFailed>>,
+    first: &Result<Vec<IpAddr>, LookUpFailed>,
+) -> Result<Vec<IpAddr>, LookUpFailed> {
+    if first.is_err() {
+        return other.await;
+    }
+    let answered = timeout(FAMILY_PATIENCE, other).await;
+    answered.unwrap_or(Err(LookUpFailed::Name))
+}
+
+/// At least one address, or why there is none.
+fn addresses(answer: Result<Lookup, NetError>) -> Result<Vec<IpAddr>, LookUpFailed> {
+    let answer = answer.map_err(|error| match error {
+        NetError::Io(_) | NetError::NoConnections | NetError::Busy => {
+            LookUpFailed::Ours(OurOwn("the name server can't be asked"))
+        }
+        _ => LookUpFailed::Name,
+    })?;
+    let records = answer.answers().iter();
+    let found: Vec<IpAddr> = records.filter_map(|record| record.data.ip_addr()).collect();
     if found.is_empty() {
-        return Err(ResolveFailed(io::ErrorKind::NotFound.into()));
+        return Err(LookUpFailed::Name);
     }
     Ok(found)
 }
 
+/// Why a name has no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LookUpFailed {
+    /// It has none, or nobody says so in time.
+    Name,
+    Ours(OurOwn),
+}
+
+impl From<OurOwn> for LookUpFailed {
+    fn from(ours: OurOwn) -> Self {
+        Self::Ours(ours)
+    }
+}
+
+/// As a cause of what the client says.
+fn into_cause(failed: LookUpFailed) -> Box<dyn std::error::Error + Send + Sync> {
+    match failed {
+        LookUpFailed::Ours(ours) => ours.into(),
+        LookUpFailed::Name => NameFailed.into(),
+    }
+}
+
 /// A name that did not resolve.
 #[derive(Debug)]
-pub(crate) struct ResolveFailed(io::Error);
+struct NameFailed;
 
-impl fmt::Display for ResolveFailed {
+impl fmt::Display for NameFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the name could not be resolved")
     }
 }
 
-impl std::error::Error for ResolveFailed {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.0)
-    }
-}
+impl std::error::Error for NameFailed {}
 
 #[cfg(test)]
-mod tests {
-    use std::task::{Context, Waker};
-
-    use super::*;
-
-    /// With one thread for lookups.
-    fn runtime() -> tokio::runtime::Runtime {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.max_blocking_threads(1).build().unwrap()
-    }
-
-    fn resolve(resolver: &SystemResolver, host: &str) -> Resolving {
-        resolver.resolve(host.parse().unwrap())
-    }
-
-    #[test]
-    fn a_literal_resolves_to_itself() {
-        let found = runtime().block_on(resolve(&SystemResolver::new(), "192.0.2.7"));
-        let found: Vec<_> = found.ok().unwrap().collect();
-        assert_eq!(found, ["192.0.2.7:0".parse().unwrap()]);
-    }
-
-    #[test]
-    fn a_name_that_can_not_exist_does_not_resolve() {
-        // A label has at most 63 bytes, so nobody has to be asked.
-        let host = format!("{}.invalid", "a".repeat(64));
-        let found = runtime().block_on(resolve(&SystemResolver::new(), &host));
-        assert!(found.err().unwrap().is::<ResolveFailed>());
-    }
-
-    #[test]
-    fn a_lookup_keeps_its_turn_though_nobody_waits() {
-        let runtime = runtime();
-        let _entered = runtime.enter();
-        let (release, released) = std::sync::mpsc::channel::<()>();
-        runtime.spawn_blocking(move || released.recv());
-
-        let resolver = SystemResolver::new();
-        let others = Arc::clone(&resolver.lookups)
-            .try_acquire_many_owned(63)
-            .unwrap();
-        let mut context = Context::from_waker(Waker::noop());
-        let mut abandoned = resolve(&resolver, "192.0.2.1");
-        assert!(abandoned.as_mut().poll(&mut context).is_pending());
-        drop(abandoned);
-        assert_eq!(resolver.lookups.available_permits(), 0);
-
-        let mut waiting = resolve(&resolver, "192.0.2.2");
-        assert!(waiting.as_mut().poll(&mut context).is_pending());
-        drop(release);
-        assert!(runtime.block_on(waiting).is_ok());
-        drop(others);
-        assert_eq!(resolver.lookups.available_permits(), LOOKUPS_MAX);
-    }
-}
+mod tests;

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use crate::clients::{Clients, Recipe};
 use crate::config::{HttpConfig, HttpConfigInvalid};
-use crate::resolve::SystemResolver;
+use crate::fault::OurOwn;
+use crate::resolve::Names;
 use crate::{answer, fault, tls};
 
 /// Sends webhook requests over HTTP.
@@ -46,11 +47,11 @@ impl HttpTransport {
             .filter(|value| !value.is_empty())
             .ok_or(HttpConfigInvalid::UserAgent)?;
         let tls = tls::client_config(config.extra_roots_pem.as_deref())?;
-        let resolver = Arc::new(SystemResolver::new());
+        let names = Names::new(config.connect_timeout);
         let recipe: Recipe = Box::new(move || {
             Client::builder()
                 .tls_backend_preconfigured(tls.clone())
-                .dns_resolver(Arc::clone(&resolver))
+                .dns_resolver(names.clone())
                 .user_agent(user_agent.clone())
                 .redirect(redirect::Policy::none())
                 .no_proxy()
@@ -103,7 +104,7 @@ impl Transport for HttpTransport {
         let is_https = request.url.is_https();
         let mut lent = self.clients.lend(&request.url).map_err(|_| {
             // The error may tell more than is to be told.
-            TransportError::Internal("no HTTP client".to_owned())
+            OurOwn("no HTTP client")
         })?;
         let request = build(request)?;
         let response = tokio::time::timeout(timeout, lent.client().execute(request))

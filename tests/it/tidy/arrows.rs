@@ -122,6 +122,12 @@ fn only_the_transport_names_reqwest() {
 }
 
 #[test]
+fn only_the_transport_names_a_resolver() {
+    // Every address that a name has must pass by the egress guard.
+    check_named_only_by("hickory-resolver", &["notify-http"]);
+}
+
+#[test]
 fn only_the_sqlite_store_names_rusqlite() {
     // The benches measure the store against the bare library.
     check_named_only_by("rusqlite", &["notify-sqlite", "notify-bench"]);

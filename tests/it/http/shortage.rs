@@ -1,0 +1,70 @@
+//! What this machine has run out of.
+//!
+//! A test can't take descriptors away from its own process while others run. So
+//! it runs itself once more, in a process that may have few, and that child sends
+//! the requests.
+
+use std::fs::File;
+use std::process::Stdio;
+
+use notify_tests::raw_server::RawServer;
+use tokio::process::Command;
+
+use super::*;
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
+/// Only a child has it: the port of a receiver on this machine.
+const CHILD_PORT: &str = "NOTIFY_TESTS_CHILD_PORT";
+
+#[tokio::test]
+async fn without_a_descriptor_nobody_is_charged() {
+    if let Ok(port) = std::env::var(CHILD_PORT) {
+        return check_as_child(&port).await;
+    }
+    let server = RawServer::answering(OK).await;
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "http::shortage::without_a_descriptor_nobody_is_charged",
+        ])
+        .env(CHILD_PORT, server.address().port().to_string())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = within(LONG * 2, output).await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(server.connections(), 2, "one by name, one by address");
+}
+
+async fn check_as_child(port: &str) {
+    let transport = transport();
+    let by_name = format!("http://localhost:{port}/hook");
+    let by_address = format!("http://127.0.0.1:{port}/hook");
+    // How names are resolved is known from here on.
+    let answer = send(&transport, request(&by_name, LONG)).await;
+    assert_eq!(answer.unwrap().status, 200);
+
+    let mut taken = Vec::new();
+    let none_left = loop {
+        match File::open("/dev/null") {
+            Ok(file) => taken.push(file),
+            Err(error) => break error,
+        }
+    };
+    let full = TransportError::Internal("too many open files".to_owned());
+    let unasked = TransportError::Internal("the name server can't be asked".to_owned());
+    for (url, expected) in [
+        (&*by_address, &full),
+        ("https://127.0.0.1:9/hook", &full),
+        ("http://customer.example/hook", &unasked),
+    ] {
+        let outcome = send(&transport, request(url, LONG)).await;
+        assert_eq!(outcome.as_ref(), Err(expected), "{url}: {none_left}");
+    }
+    drop(taken);
+    let answer = send(&transport, request(&by_address, LONG)).await;
+    assert_eq!(answer.unwrap().status, 200);
+}
