@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::ready;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use notify_core::clock::ClockStep;
 use notify_core::delivery::{DeadLetter, DeliveryView};
 use notify_core::endpoint::Endpoint;
 use notify_core::store::{
@@ -175,6 +176,10 @@ impl<S: Store> Store for FlakyStore<S> {
             return Box::pin(ready(Err(error)));
         }
         self.inner.endpoint(endpoint)
+    }
+
+    fn clock_set(&self, step: ClockStep) -> ReadResult<'_, ()> {
+        self.risk(move |store| store.clock_set(step))
     }
 
     crate::store_reads::pass_reads_on!();

@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use notify_core::clock::ClockStep;
 use notify_core::delivery::{DeadLetter, DeliveryView};
 use notify_core::endpoint::Endpoint;
 use notify_core::event::Fingerprint;
@@ -167,6 +168,11 @@ impl<S: Store> Store for RepeatingStore<S> {
 
     fn endpoint(&self, endpoint: EndpointId) -> ReadResult<'_, Option<Endpoint>> {
         self.inner.endpoint(endpoint)
+    }
+
+    fn clock_set(&self, step: ClockStep) -> ReadResult<'_, ()> {
+        // Nobody may repeat it.
+        self.inner.clock_set(step)
     }
 
     crate::store_reads::pass_reads_on!();

@@ -32,6 +32,7 @@ use notify_core::Store;
 use crate::repeating_store::RepeatingStore;
 
 pub mod accepting;
+pub mod clock;
 pub mod dead_letters;
 pub mod endpoints;
 pub mod fan_out;
@@ -296,6 +297,7 @@ macro_rules! store_suite {
             }
             reading {
                 events_are_read_after_a_sequence
+                a_page_ends_where_it_would_be_large
                 an_unknown_job_is_none
                 a_running_job_keeps_its_newest_progress
                 a_finished_job_keeps_its_last_progress
@@ -319,6 +321,13 @@ macro_rules! store_suite {
                 a_forgotten_job_begins_anew
                 what_is_known_of_an_endpoint_outlives_its_jobs
             }
+            clock {
+                a_clock_set_back_lengthens_no_wait
+                a_clock_set_back_ends_no_lease
+                a_clock_set_back_holds_no_progress
+                a_clock_set_forward_makes_due_what_has_fallen_due
+                an_event_is_overtaken_after_a_minute_by_any_clock
+            }
             lost_replies {
                 a_key_makes_one_event_of_many_tries
                 a_batch_is_there_or_absent_as_a_whole
@@ -339,6 +348,10 @@ macro_rules! store_suite {
             }
             histories {
                 random_histories_with_restarts_agree_with_the_model
+            }
+            clock {
+                a_wait_is_no_longer_for_a_clock_that_was_ahead
+                a_clock_that_was_ahead_holds_no_lane
             }
             restarting {
                 everything_that_can_be_read_is_kept

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use crate::clock::ClockStep;
 use crate::endpoint::EndpointUrl;
 use crate::event::EventRecord;
 use crate::id::{DeliveryId, EndpointId, EventId, JobId};
@@ -190,6 +191,16 @@ pub struct Settle {
     pub outcome: Outcome,
     /// The attempt that decided it; `None` if there was none.
     pub attempt: Option<Attempt>,
+}
+
+impl Settle {
+    /// The clock was set before this was written: what waits for its next try
+    /// waits as long as it was told to.
+    pub fn carry(&mut self, step: ClockStep) {
+        if let Outcome::Retry { due_at } | Outcome::Postponed { due_at } = &mut self.outcome {
+            *due_at = step.carry(*due_at);
+        }
+    }
 }
 
 /// What becomes of a leased delivery.

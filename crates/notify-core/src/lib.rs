@@ -19,6 +19,7 @@
 //! - [`delivery`]: one event for one endpoint, its attempts and its end;
 //! - [`lane`]: the order of one job's deliveries to one endpoint;
 //! - [`schedule`]: what to send next, fairly;
+//! - [`clock`]: what becomes of kept times when the clock is set;
 //! - [`webhook`]: what one attempt sends;
 //! - [`transport`], [`store`]: the two ports.
 //!
@@ -37,6 +38,7 @@
 //! # Ok::<(), notify_core::event::EventInvalid>(())
 //! ```
 
+pub mod clock;
 pub mod delivery;
 pub mod endpoint;
 pub mod event;

@@ -33,6 +33,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use crate::clock::ClockStep;
 use crate::delivery::{Attempt, DeadReason, Delivery, LaneKey, Leased, Outcome, Settle};
 use crate::id::{DeliveryId, EndpointId};
 use crate::job::EventKind;
@@ -296,6 +297,17 @@ impl Scheduler {
             next_attempt_at,
         };
         leased.settle(decided, Some(attempt))
+    }
+
+    /// The clock was set: what was reckoned by the old time is reckoned by the new.
+    pub fn handle_clock_set(&mut self, step: ClockStep) {
+        for settle in &mut self.settles {
+            settle.carry(step);
+        }
+        for in_flight in self.in_flight.values_mut() {
+            in_flight.began_at = step.carry(in_flight.began_at);
+        }
+        self.own_failures.handle_clock_set(step);
     }
 
     /// The next delivery to attempt now, if any may be. It counts as in flight

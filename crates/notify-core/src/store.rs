@@ -12,6 +12,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::clock::ClockStep;
 use crate::delivery::{DeadLetter, DeadReason, DeliveryView, LaneKey, Leased, Settle};
 use crate::endpoint::{Endpoint, EndpointUrl, EventFilter};
 use crate::event::{EventDraft, EventRecord, Fingerprint};
@@ -43,6 +44,9 @@ pub type ReadResult<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 /// - Leasing comes last: only heads that remain after the whole batch are leased.
 /// - A delivery that becomes a dead letter leaves its lane. A redelivery begins
 ///   with no attempts, keeps its id, and is a lane of its own.
+/// - A store that is opened again finds nobody waiting longer than the delay that
+///   was last given ([`due_again`](crate::clock::due_again)), however wrong the
+///   clock was then.
 /// - An endpoint is made when an append or a registration first names its URL. It
 ///   may be forgotten once no job and no delivery names it, if it is enabled and
 ///   has no secret of its own.
@@ -81,7 +85,9 @@ pub trait Store: Send + Sync + 'static {
     fn next_due(&self, now: Timestamp) -> ReadResult<'_, Option<Timestamp>>;
 
     /// The events of a job that are kept and come after the sequence `after`, in
-    /// order, at most `limit`. `None` for an unknown job.
+    /// order, at most `limit` and, after the first, no more than fit into
+    /// [`PAGE_BYTES_MAX`]. The page is the last one if its last event is the
+    /// head's. `None` for an unknown job.
     fn read(&self, job: &JobId, after: u64, limit: usize) -> ReadResult<'_, Option<Page>>;
 
     /// One job.
@@ -131,6 +137,17 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets jobs whose retention is over, and dead letters whose is; at most
     /// `limit` of each, so that a call is short. Says how many it forgot.
     fn trim(&self, now: Timestamp, retention: Retention, limit: usize) -> ReadResult<'_, u64>;
+
+    /// The clock by which times are passed in was set. Brings what is pending to
+    /// the new time: due times by [`ClockStep::due`]; by [`ClockStep::stamp`] when
+    /// deliveries were accepted and first failed, as far as the lane rule asks,
+    /// and when progress last went out. Leases stay. Not to be repeated.
+    ///
+    /// By default it does nothing, as befits a store with a clock of its own.
+    fn clock_set(&self, step: ClockStep) -> ReadResult<'_, ()> {
+        let _ = step;
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// What the store holds.
     fn counters(&self) -> ReadResult<'_, Counters>;
@@ -312,6 +329,10 @@ pub enum RegisterError {
 
 /// SHA-256 of a token.
 pub type TokenHash = [u8; 32];
+
+/// The most JSON of one [`Page`], in bytes: what else is to be read at that time
+/// does not wait for long.
+pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Events of one job.
 #[derive(Clone, Debug)]

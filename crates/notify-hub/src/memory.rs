@@ -12,15 +12,16 @@ use std::future::ready;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use notify_core::clock::ClockStep;
 use notify_core::delivery::{Attempt, DeadLetter, Delivery, DeliveryState, DeliveryView, Lease};
 use notify_core::endpoint::Endpoint;
 use notify_core::job::JobStatus;
 use notify_core::store::{
-    Batch, BoxFuture, Counters, DeadFilter, EndpointChange, JobView, List, Listed, Page,
-    ReadResult, RegisterError, Registered, Registration, Retention, Room, Store, StoreError,
+    Batch, BoxFuture, Counters, DeadFilter, EndpointChange, JobView, List, Listed, PAGE_BYTES_MAX,
+    Page, ReadResult, RegisterError, Registered, Registration, Retention, Room, Store, StoreError,
     TokenHash, Written,
 };
-use notify_core::{DeliveryId, EndpointId, EndpointUrl, JobId, Timestamp};
+use notify_core::{DeliveryId, EndpointId, EndpointUrl, EventRecord, JobId, Timestamp};
 
 use jobs::Job;
 use lanes::Lanes;
@@ -197,9 +198,15 @@ impl Store for MemoryStore {
         self.read(|state| {
             let job = state.jobs.get(job)?;
             let later = job.log.records().filter(|record| record.sequence() > after);
+            let mut bytes = 0;
+            let fits = |record: &&EventRecord| {
+                let is_first = bytes == 0;
+                bytes += record.json().len();
+                is_first || bytes <= PAGE_BYTES_MAX
+            };
             Some(Page {
                 head: job.head,
-                events: later.take(limit).cloned().collect(),
+                events: later.take(limit).take_while(fits).cloned().collect(),
             })
         })
     }
@@ -311,6 +318,10 @@ impl Store for MemoryStore {
 
     fn trim(&self, now: Timestamp, retention: Retention, limit: usize) -> ReadResult<'_, u64> {
         self.read(|state| state.trim(now, retention, limit))
+    }
+
+    fn clock_set(&self, step: ClockStep) -> ReadResult<'_, ()> {
+        self.read(|state| state.clock_set(step))
     }
 
     fn counters(&self) -> ReadResult<'_, Counters> {

@@ -3,7 +3,9 @@
 
 use notify_core::delivery::{DeadLetter, DeliveryState, DeliveryView};
 use notify_core::endpoint::Endpoint;
-use notify_core::store::{DeadFilter, JobView, List, Listed, Page, StoreError, TokenHash};
+use notify_core::store::{
+    DeadFilter, JobView, List, Listed, PAGE_BYTES_MAX, Page, StoreError, TokenHash,
+};
 use notify_core::{DeliveryId, EndpointId, EndpointUrl, EventId, JobId, JobStatus};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
@@ -24,6 +26,9 @@ pub(crate) struct Reader {
 }
 
 impl Desk for Reader {
+    /// Whatever it was reading was of one state of the database, which is over.
+    fn panicked(&mut self) {}
+
     fn close(self) {}
 }
 
@@ -57,7 +62,13 @@ pub(crate) fn page(
     };
     let rest = "WHERE job = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3";
     let key = params![job.number, signed(after), signed(limit as u64)];
-    let rows = EventRow::all(conn, rest, key)?;
+    let mut bytes = 0;
+    let mut is_full = |row: &EventRow| {
+        let is_first = bytes == 0;
+        bytes += row.json.len();
+        !is_first && bytes > PAGE_BYTES_MAX
+    };
+    let rows = EventRow::until(conn, rest, key, &mut is_full)?;
     let events = rows.iter().map(|row| row.record(job.head.epoch)).collect();
     Ok(Some(Page {
         head: job.head,

@@ -64,11 +64,25 @@ pub(crate) trait Record: Sized {
 
     /// Every row that `rest` (from `WHERE` on) finds.
     fn all(conn: &Connection, rest: &str, params: impl Params) -> Result<Vec<Self>, Fault> {
+        Self::until(conn, rest, params, &mut |_| false)
+    }
+
+    /// The rows that `rest` finds before the first that is one too many.
+    fn until(
+        conn: &Connection,
+        rest: &str,
+        params: impl Params,
+        is_too_many: &mut dyn FnMut(&Self) -> bool,
+    ) -> Result<Vec<Self>, Fault> {
         let mut statement = conn.prepare_cached(&Self::select(rest))?;
         let mut rows = statement.query(params)?;
         let mut records = Vec::new();
         while let Some(row) = rows.next()? {
-            records.push(Self::checked(row)?);
+            let record = Self::checked(row)?;
+            if is_too_many(&record) {
+                break;
+            }
+            records.push(record);
         }
         Ok(records)
     }
@@ -132,7 +146,7 @@ pub(crate) fn millis(at: Timestamp) -> i64 {
     signed(at.as_millis())
 }
 
-fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, Fault> {
+pub(crate) fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, Fault> {
     Ok(Timestamp::from_millis(unsigned(row.get(column)?)))
 }
 

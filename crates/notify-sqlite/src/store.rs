@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use notify_core::clock::ClockStep;
 use notify_core::delivery::{DeadLetter, DeliveryView};
 use notify_core::endpoint::Endpoint;
 use notify_core::store::{
@@ -28,6 +29,7 @@ pub struct SqliteStore {
     // Fields are dropped in this order: readers first, so that the writer's last
     // checkpoint finds nobody in its way; the lock last.
     readers: Workers<Reader>,
+    looks: Workers<Reader>,
     writer: Workers<Writer>,
     dir: DataDir,
     options: SqliteOptions,
@@ -45,12 +47,15 @@ impl SqliteStore {
         let dir = DataDir::take(dir.as_ref())?;
         let poison = Poison::default();
         let writer = Writer::open(&dir, options, Arc::clone(&poison))?;
-        let readers = (0..READERS)
-            .map(|_| Reader::open(dir.files(), Arc::clone(&poison)))
-            .collect::<Result<Vec<_>, _>>()?;
+        let readers = |count| {
+            let readers = (0..count).map(|_| Reader::open(dir.files(), Arc::clone(&poison)));
+            readers.collect::<Result<Vec<_>, _>>()
+        };
+        let (pages, looks) = (readers(READERS)?, readers(1)?);
         let no_thread = |error| OpenError::io(&dir.files().dir, error);
         Ok(Self {
-            readers: Workers::start("notify-read", readers).map_err(no_thread)?,
+            readers: Workers::start("notify-read", pages).map_err(no_thread)?,
+            looks: Workers::start("notify-look", looks).map_err(no_thread)?,
             writer: Workers::start("notify-write", vec![writer]).map_err(no_thread)?,
             dir,
             options,
@@ -79,6 +84,14 @@ impl SqliteStore {
         read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> ReadResult<'a, T> {
         self.readers.ask(|reader| reader.read(read))
+    }
+
+    /// Reads a row or two, which waits for no list.
+    fn look_with<'a, T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> ReadResult<'a, T> {
+        self.looks.ask(|reader| reader.read(look))
     }
 }
 
@@ -128,7 +141,7 @@ impl Store for SqliteStore {
 
     fn token(&self, job: &JobId) -> ReadResult<'_, Option<TokenHash>> {
         let job = job.clone();
-        self.read_with(move |conn| reader::token(conn, &job))
+        self.look_with(move |conn| reader::token(conn, &job))
     }
 
     fn deliveries(&self, job: &JobId, list: List) -> ReadResult<'_, Listed<DeliveryView>> {
@@ -159,12 +172,12 @@ impl Store for SqliteStore {
     }
 
     fn endpoint(&self, endpoint: EndpointId) -> ReadResult<'_, Option<Endpoint>> {
-        self.read_with(move |conn| reader::endpoint(conn, endpoint))
+        self.look_with(move |conn| reader::endpoint(conn, endpoint))
     }
 
     fn endpoint_at(&self, url: &EndpointUrl) -> ReadResult<'_, Option<Endpoint>> {
         let url = url.clone();
-        self.read_with(move |conn| reader::endpoint_at(conn, &url))
+        self.look_with(move |conn| reader::endpoint_at(conn, &url))
     }
 
     fn endpoints(&self, list: List) -> ReadResult<'_, Listed<Endpoint>> {
@@ -185,6 +198,10 @@ impl Store for SqliteStore {
             .ask(move |writer| writer.trim(now, retention, limit))
     }
 
+    fn clock_set(&self, step: ClockStep) -> ReadResult<'_, ()> {
+        self.writer.ask(move |writer| writer.clock_set(step))
+    }
+
     fn counters(&self) -> ReadResult<'_, Counters> {
         self.writer.ask(|writer| writer.counters())
     }
@@ -198,5 +215,5 @@ impl std::fmt::Debug for SqliteStore {
     }
 }
 
-/// Threads that read, so that a long list does not hold up everyone.
+/// Threads that read lists and pages, so that a long one does not hold up everyone.
 const READERS: usize = 2;

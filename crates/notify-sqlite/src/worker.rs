@@ -5,6 +5,7 @@
 //! [`Workers`] that own them are dropped, after all that was sent is done.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -14,6 +15,9 @@ use tokio::sync::oneshot;
 
 /// What a thread owns.
 pub(crate) trait Desk: Send + 'static {
+    /// A piece of work has panicked in the middle. Its caller is told so.
+    fn panicked(&mut self);
+
     /// Tidies up after each piece of work, once its caller has the reply.
     fn tend(&mut self) {}
 
@@ -64,7 +68,11 @@ impl<D: Desk> Workers<D> {
             let _ = queue.send(work);
         }
         Box::pin(async move {
-            let gone = |_| Err(StoreError::Failed("the store's thread has ended".into()));
+            let gone = |_| {
+                Err(StoreError::Failed(
+                    "a thread of the store has panicked".into(),
+                ))
+            };
             answer.await.unwrap_or_else(gone)
         })
     }
@@ -86,8 +94,13 @@ fn run<D: Desk>(mut desk: D, queue: &Mutex<Receiver<Work<D>>>) {
         // Whoever waits in `recv` holds the lock; the others wait for it.
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(work) = next else { break };
-        work(&mut desk);
-        desk.tend();
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            work(&mut desk);
+            desk.tend();
+        }));
+        if worked.is_err() {
+            desk.panicked();
+        }
     }
     desk.close();
 }

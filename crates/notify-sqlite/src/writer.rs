@@ -12,6 +12,7 @@
 //! because the kernel may have dropped the pages that it could not write.
 
 mod append;
+mod clock;
 mod dead;
 mod endpoints;
 mod jobs;
@@ -68,8 +69,8 @@ pub(crate) struct Writer {
     stored_meta: MetaRow,
     /// Deliveries that this transaction made, so that a lease need not read them.
     fresh: HashMap<i64, Delivery>,
-    /// Whether due times beyond reason have been looked for.
-    clamped: bool,
+    /// Whether what an earlier life left behind has been looked at by today's clock.
+    taken_up: bool,
     /// Pages in the log, as of the last commit.
     wal_pages: Arc<AtomicUsize>,
 }
@@ -107,7 +108,7 @@ impl Writer {
             meta: MetaRow::NEW,
             stored_meta: MetaRow::NEW,
             fresh: HashMap::new(),
-            clamped: false,
+            taken_up: false,
             wal_pages,
         };
         writer
@@ -119,7 +120,7 @@ impl Writer {
     pub(crate) fn write(&mut self, now: Timestamp, batch: Batch) -> Result<Written, StoreError> {
         let low = !batch.appends.is_empty() && self.space.is_low();
         self.transact(|writer| {
-            writer.clamp(now)?;
+            writer.take_up(now)?;
             let mut room = batch.may_lease;
             let mut written = Written::default();
             let mut touched = BTreeSet::new();
@@ -151,15 +152,15 @@ impl Writer {
         limit: usize,
     ) -> Result<Written, StoreError> {
         self.transact(|writer| {
-            writer.clamp(now)?;
+            writer.take_up(now)?;
             writer.claim_heads(now, room, limit)
         })
     }
 
     pub(crate) fn next_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         healthy(&self.poison)?;
-        if !self.clamped {
-            self.transact(|writer| writer.clamp(now))?;
+        if !self.taken_up {
+            self.transact(|writer| writer.take_up(now))?;
         }
         Ok(self.lanes.next_due(now))
     }
@@ -232,7 +233,7 @@ impl Writer {
         // SQLite rolls some errors back by itself.
         let rolled_back = self.conn.is_autocommit() || self.conn.execute_batch("ROLLBACK").is_ok();
         self.leases.put_back();
-        self.clamped = false;
+        self.taken_up = false;
         if !rolled_back {
             self.poison("a rollback failed");
         } else if let Err(worse) = self.load() {
@@ -284,6 +285,11 @@ impl Writer {
 }
 
 impl Desk for Writer {
+    /// What is in memory may fit no more to what is on disk.
+    fn panicked(&mut self) {
+        self.poison("the writing thread has panicked");
+    }
+
     fn tend(&mut self) {
         let pages = self.wal_pages.load(Ordering::Relaxed);
         if pages < CHECKPOINT_PAGES || self.poison.get().is_some() {

@@ -2,7 +2,7 @@
 
 use notify_core::delivery::{DeadReason, Outcome};
 use notify_core::store::{Append, Counters, List, Store};
-use notify_core::{DeliveryId, JobEvent, JobStatus};
+use notify_core::{DeliveryId, EventRecord, JobEvent, JobStatus};
 
 use super::rig::{PLENTY, Rig, completed, event, job, paged, secs, url};
 use super::{Bounds, StoreFactory};
@@ -29,6 +29,25 @@ pub async fn events_are_read_after_a_sequence(factory: &impl StoreFactory) {
     for beyond in [5, 6, u64::MAX] {
         assert!(read(beyond, PLENTY).await.is_empty());
     }
+}
+
+pub async fn a_page_ends_where_it_would_be_large(factory: &impl StoreFactory) {
+    let rig = Rig::fresh(factory).await;
+    for _ in 0..7 {
+        let large = JobEvent {
+            error: Some("x".repeat(200_000)),
+            ..JobEvent::queued()
+        };
+        rig.accept(rig.append("job", large)).await;
+    }
+    let read = async |after| {
+        let page = rig.store.read(&job("job"), after, PLENTY).await.unwrap();
+        let events = page.unwrap().events;
+        events.iter().map(EventRecord::sequence).collect::<Vec<_>>()
+    };
+    assert_eq!(read(0).await, [1, 2, 3, 4, 5]);
+    assert_eq!(read(5).await, [6, 7]);
+    assert!(read(7).await.is_empty());
 }
 
 pub async fn an_unknown_job_is_none(factory: &impl StoreFactory) {

@@ -50,6 +50,11 @@ impl<S> Rig<S> {
         self.now.get()
     }
 
+    /// Sets the clock.
+    pub(super) fn set(&self, now: Timestamp) {
+        self.now.set(now);
+    }
+
     /// Lets time pass.
     pub(super) fn wait(&self, span: Duration) {
         self.now.set(self.now().plus(span));

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::clock::ClockStep;
 use crate::id::DeliveryId;
 use crate::time::Timestamp;
 
@@ -43,6 +44,13 @@ impl OwnFailures {
         let due_at = now.plus(wait);
         self.waits.insert(delivery, (wait, due_at));
         due_at
+    }
+
+    /// The clock was set: each waits as long as it was told to.
+    pub(super) fn handle_clock_set(&mut self, step: ClockStep) {
+        for (_, due_at) in self.waits.values_mut() {
+            *due_at = step.carry(*due_at);
+        }
     }
 
     /// An attempt has come to any other end.

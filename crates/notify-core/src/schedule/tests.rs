@@ -80,6 +80,28 @@ fn check_outcome(attempts_made: u32, end: AttemptEnd, expected: Outcome) {
 }
 
 #[test]
+fn a_clock_that_is_set_changes_no_wait_and_no_duration() {
+    let policy = RetryPolicy::new([Duration::from_secs(1)]).unwrap();
+    let mut scheduler = Scheduler::new(LIMITS, policy, 1);
+    for n in [1, 2] {
+        scheduler.handle_ready(leased(n, n, EventKind::Lifecycle));
+    }
+    let (from, to) = (at(86_400_000), at(5_000));
+    let [first, second] = [(); 2].map(|()| scheduler.poll_attempt(from).unwrap());
+    scheduler.handle_attempt_finished(from, first.id, answered(500));
+    scheduler.handle_clock_set(ClockStep { from, to });
+    scheduler.handle_attempt_finished(at(5_050), second.id, answered(500));
+    for now in [to, at(5_050)] {
+        let settle = scheduler.poll_settle().unwrap();
+        let Outcome::Retry { due_at } = settle.outcome else {
+            panic!("{settle:?}");
+        };
+        assert!((1_000..=1_200).contains(&due_at.since(now).as_millis()));
+        assert_eq!(settle.attempt.unwrap().duration, now.since(to));
+    }
+}
+
+#[test]
 fn the_end_of_an_attempt_decides() {
     let dead = |reason| Outcome::Dead { reason };
     check_outcome(0, answered(204), Outcome::Delivered);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use notify_core::clock::ClockStep;
 use notify_core::delivery::{DeadReason, DeliveryState, LaneKey, Lease, Leased};
 use notify_core::lane::{self, LaneRow};
 use notify_core::store::{Room, Written};
@@ -75,6 +76,25 @@ impl Lanes {
 }
 
 impl State {
+    /// Brings what is pending to the time of a clock that was set.
+    pub(super) fn clock_set(&mut self, step: ClockStep) {
+        for row in self.deliveries.values_mut() {
+            let Some(delivery) = &mut row.pending else {
+                continue;
+            };
+            delivery.due_at = step.due(delivery.due_at);
+            delivery.accepted_at = step.stamp(delivery.accepted_at);
+            row.first_failed_at = row.first_failed_at.map(|at| step.stamp(at));
+        }
+        for (lane, at) in self.lanes.standing.clone() {
+            self.lanes.stand(&lane, Some(step.due(at)));
+        }
+        let jobs = self.jobs.values_mut();
+        for sent in jobs.flat_map(|job| job.progress_sent.values_mut()) {
+            *sent = step.stamp(*sent);
+        }
+    }
+
     /// Carries out the lane rule and leases the head if it is due and there is
     /// room.
     pub(super) fn lease_head(

@@ -19,6 +19,12 @@ pub(super) struct Waiting {
     pub(super) row: LaneRow,
 }
 
+/// A delivery's job and number.
+pub(super) type Place = (i64, i64);
+
+/// What the lane rule now looks at.
+pub(super) type Changed = (Place, LaneRow);
+
 /// A lane with something pending.
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -164,16 +170,35 @@ impl Lanes {
         (*at <= now).then(|| Arc::clone(key))
     }
 
-    /// Every lane with a delivery that is due after `at`.
-    pub(super) fn due_after(&self, at: Timestamp) -> Vec<Arc<LaneKey>> {
-        let late = |lane: &Lane| lane.waiting.iter().any(|one| one.row.due_at > at);
-        let lanes = self.lanes.iter().filter(|(_, lane)| late(lane));
-        lanes.map(|(key, _)| Arc::clone(key)).collect()
+    /// Changes what the lane rule looks at; says what was changed, and lets the
+    /// heads stand where they now belong.
+    pub(super) fn change(&mut self, change: impl Fn(Place, LaneRow) -> LaneRow) -> Vec<Changed> {
+        let mut changed = Vec::new();
+        let mut heads = Vec::new();
+        for (key, lane) in &mut self.lanes {
+            let before = changed.len();
+            for one in &mut lane.waiting {
+                let place = (lane.job, one.number);
+                let old = one.row;
+                one.row = change(place, old);
+                if one.row != old {
+                    changed.push((place, one.row));
+                }
+            }
+            if changed.len() > before {
+                heads.push(Arc::clone(key));
+            }
+        }
+        self.stand_at_their_rows(heads);
+        changed
     }
 
     /// Lets every head stand where its row says, except those that are leased.
     pub(super) fn stand_all(&mut self) {
-        let keys: Vec<Arc<LaneKey>> = self.lanes.keys().map(Arc::clone).collect();
+        self.stand_at_their_rows(self.lanes.keys().map(Arc::clone).collect());
+    }
+
+    fn stand_at_their_rows(&mut self, keys: Vec<Arc<LaneKey>>) {
         for key in keys {
             let head = self.lanes.get(&key).and_then(|lane| lane.waiting.first());
             let due_at = head

@@ -6,6 +6,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
+use notify_core::clock::ClockStep;
 use notify_core::delivery::{LaneKey, Lease};
 use notify_core::{DeliveryId, EndpointId, JobId, Timestamp};
 
@@ -121,6 +122,13 @@ impl Pacing {
         let sent = &self.sent;
         let lane = Some(lane).filter(|lane| lane.redelivery.is_none() && !sent.is_empty())?;
         sent.get(&(lane.job.clone(), lane.endpoint)).copied()
+    }
+
+    /// The clock was set.
+    pub(super) fn clock_set(&mut self, step: ClockStep) {
+        for sent in self.sent.values_mut() {
+            *sent = step.stamp(*sent);
+        }
     }
 
     /// The job is forgotten.

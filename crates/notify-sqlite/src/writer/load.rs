@@ -70,32 +70,6 @@ impl Writer {
         Ok(lanes)
     }
 
-    /// Brings due times that no retry can have meant back to within reason: the
-    /// clock was wrong when they were written.
-    pub(super) fn clamp(&mut self, now: Timestamp) -> Result<(), Fault> {
-        if self.clamped {
-            return Ok(());
-        }
-        let latest = now.plus(DUE_WITHIN);
-        for key in self.lanes.due_after(latest) {
-            let Some(lane) = self.lanes.lane(&key) else {
-                continue;
-            };
-            let (job, late) = (lane.job, lane.waiting.iter());
-            let late = late.filter(|one| one.row.due_at > latest);
-            let numbers: Vec<i64> = late.map(|one| one.number).collect();
-            for number in numbers {
-                self.set_due(&key, job, number, latest)?;
-            }
-            let head = self.lanes.lane(&key).and_then(|lane| lane.waiting.first());
-            let head = head.filter(|head| !head.row.leased);
-            let due_at = head.map(|head| head.row.due_at);
-            self.lanes.stand(&key, due_at);
-        }
-        self.clamped = true;
-        Ok(())
-    }
-
     /// Changes when a delivery is due.
     pub(super) fn set_due(
         &mut self,
@@ -137,6 +111,3 @@ impl Waiting {
         }
     }
 }
-
-/// The longest delay that a retry can have, 24 h and 20 % of jitter, rounded up.
-const DUE_WITHIN: Duration = Duration::from_secs(29 * 3600);
