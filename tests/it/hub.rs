@@ -1,6 +1,8 @@
 //! The hub as a service sees it, over a recording transport and paused time.
 
+mod clock;
 mod deliveries;
+mod failing;
 mod limits;
 mod own_failures;
 mod streams;

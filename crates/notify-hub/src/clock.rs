@@ -1,13 +1,18 @@
-//! Time from outside: what the wall says, and a clock that never goes back.
+//! Time from outside: what the wall says, and a clock that goes by it without
+//! following its small corrections.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use notify_core::Timestamp;
+use notify_core::clock::ClockStep;
 use tokio::time::Instant;
 
 /// Says what time it is on the wall: for event timestamps and signatures.
 ///
-/// Scheduling reads it once, at the start, and then only counts forward.
+/// Scheduling counts forward from what it said at the start, and looks at it again
+/// at least each second: if it has been set by 2 s or more, scheduling goes by the
+/// new time, and nobody waits longer for that.
 pub trait Clock: Send + Sync + 'static {
     /// The wall clock's time.
     fn wall_now(&self) -> Timestamp;
@@ -26,32 +31,70 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock for scheduling: reads the wall once, then only counts forward, so
-/// that a wall clock that jumps neither stalls nor hastens a delivery.
-#[derive(Clone, Copy, Debug)]
+/// A clock for scheduling: counts forward from what the wall said, so that small
+/// corrections of the wall neither stall nor hasten a delivery. If the wall turns
+/// out to have been set, it is told to go by the wall again.
+#[derive(Debug)]
 pub(crate) struct Steady {
-    wall_at_start: Timestamp,
-    start: Instant,
+    started: Instant,
+    anchor: Mutex<Anchor>,
 }
+
+/// What the wall said, and when that was.
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    wall: Timestamp,
+    at: Instant,
+}
+
+/// A difference between the wall and the steady clock that is no correction: a
+/// clock that is disciplined is slewed, and a leap second is half of it.
+const STEP_MIN: Duration = Duration::from_secs(2);
 
 impl Steady {
     pub(crate) fn start(clock: &dyn Clock) -> Self {
+        let at = Instant::now();
+        let wall = clock.wall_now();
         Self {
-            wall_at_start: clock.wall_now(),
-            start: Instant::now(),
+            started: at,
+            anchor: Mutex::new(Anchor { wall, at }),
         }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        self.wall_at_start.plus(self.start.elapsed())
+        let Anchor { wall, at } = *self.anchor();
+        wall.plus(at.elapsed())
+    }
+
+    /// How long ago it was started, by a clock that nobody sets.
+    pub(crate) fn after_start(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Whether the wall was set since this clock last went by it.
+    pub(crate) fn step(&self, clock: &dyn Clock) -> Option<ClockStep> {
+        let (from, to) = (self.now(), clock.wall_now());
+        let is_step = from.since(to).max(to.since(from)) >= STEP_MIN;
+        is_step.then_some(ClockStep { from, to })
+    }
+
+    /// Goes by the wall again.
+    pub(crate) fn set(&self, step: ClockStep) {
+        let mut anchor = self.anchor();
+        let since = step.from.since(anchor.wall);
+        // The instant at which it read `from`.
+        let at = anchor.at + since;
+        *anchor = Anchor { wall: step.to, at };
     }
 
     /// The instant at which [`Steady::now`] reads `at`, or a day from now if that
     /// is later.
     pub(crate) fn instant_of(&self, at: Timestamp) -> Instant {
-        let wait = at
-            .since(self.now())
-            .min(std::time::Duration::from_secs(86_400));
+        let wait = at.since(self.now()).min(Duration::from_secs(86_400));
         Instant::now() + wait
+    }
+
+    fn anchor(&self) -> MutexGuard<'_, Anchor> {
+        self.anchor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,31 +10,35 @@
 //! scheduler → caller. Scheduler → dispatcher → transport → scheduler → committer.
 //!
 //! **Guarantees.** Both tasks belong to the [`Engine`]: they end at
-//! [`shutdown`](Engine::shutdown) or when it is dropped. Whatever waits is
-//! bounded by the admission.
+//! [`shutdown`](Engine::shutdown) or when it is dropped, and one that ends before
+//! is the end of the notifier ([`watch`]). What a call asks of the store outlives
+//! the caller. Whatever waits is bounded by the admission.
 
 mod admission;
 mod committer;
 mod dispatcher;
+mod setting;
+mod watch;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use notify_core::schedule::Scheduler;
-use notify_core::store::{Append, DeadFilter, Registered, Registration};
+use notify_core::store::{Append, DeadFilter, RegisterError, Registered, Registration, StoreError};
 use notify_core::transport::DynTransport;
 use notify_core::{EndpointUrl, EventId, JobId, Store, Timestamp};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::clock::{Clock, Steady};
 use crate::config::Settings;
-use crate::error::NotifyError;
+use crate::error::{Failure, NotifyError};
 use crate::live::{LiveJobs, Reader};
 use admission::{Admission, Admitted};
 use committer::Committer;
 use dispatcher::Dispatcher;
+use watch::watch;
 
 /// What an engine is made of.
 pub(crate) struct Parts {
@@ -60,6 +64,9 @@ struct Shared {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     steady: OnceLock<Steady>,
+    /// Held for writing while the clock is set, so that no call that has read the
+    /// old time writes by it afterwards.
+    clock_setting: tokio::sync::RwLock<()>,
     scheduler: Mutex<Scheduler>,
     live: Arc<LiveJobs>,
     admission: Admission,
@@ -71,7 +78,11 @@ struct Shared {
     claim: AtomicBool,
     /// There may be something to send.
     dispatch: Notify,
-    phase: watch::Sender<Phase>,
+    phase: tokio::sync::watch::Sender<Phase>,
+    /// Why nothing more is done, once it isn't.
+    failure: OnceLock<Failure>,
+    /// What is carried out for callers that may have gone.
+    errands: Mutex<JoinSet<()>>,
 }
 
 /// An event that waits for its commit.
@@ -87,9 +98,11 @@ enum Phase {
     Running,
     /// No new calls and no new attempts; those in flight may finish.
     Draining,
-    /// Attempts are abandoned; what is known is written.
+    /// Attempts are abandoned.
     Stopping,
-    /// The store does nothing more.
+    /// What is known is written, and nothing more.
+    Closing,
+    /// Nothing more is done.
     Failed,
 }
 
@@ -112,13 +125,16 @@ impl Engine {
             store,
             clock,
             steady: OnceLock::new(),
+            clock_setting: tokio::sync::RwLock::default(),
             scheduler: Mutex::new(scheduler),
             live: Arc::new(live),
             operations: sender,
             commit: Notify::new(),
             claim: AtomicBool::new(false),
             dispatch: Notify::new(),
-            phase: watch::Sender::new(Phase::Running),
+            phase: tokio::sync::watch::Sender::new(Phase::Running),
+            failure: OnceLock::new(),
+            errands: Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -170,29 +186,51 @@ impl Engine {
         answer.await.unwrap_or(Err(NotifyError::OutcomeUnknown))
     }
 
+    /// Registers a job, and ends what its old token had opened.
     pub(crate) async fn register(
         &self,
         registration: Registration,
     ) -> Result<Registered, NotifyError> {
         self.start()?;
-        Ok(self
-            .shared
-            .store
-            .register(self.shared.now(), registration)
-            .await?)
+        let shared = Arc::clone(&self.shared);
+        let work = async move {
+            let job = registration.job.clone();
+            let registered = shared.store.register(shared.now(), registration).await;
+            if let Err(RegisterError::Store(error)) = &registered {
+                shared.heed(error).await;
+            }
+            let registered = registered?;
+            shared.live.token_replaced(&job);
+            Ok(registered)
+        };
+        self.shared.see_through(work).await?
     }
 
     /// Turns dead letters into pending deliveries, which are then attempted.
     pub(crate) async fn redeliver(&self, filter: DeadFilter) -> Result<u64, NotifyError> {
         self.start()?;
-        let count = self
-            .shared
-            .store
-            .redeliver(self.shared.now(), filter)
-            .await?;
-        self.shared.claim.store(true, Ordering::Release);
-        self.shared.commit.notify_one();
-        Ok(count)
+        let shared = Arc::clone(&self.shared);
+        let work = async move {
+            let by_one_clock = shared.clock_setting.read().await;
+            let redelivered = shared.store.redeliver(shared.now(), filter).await;
+            drop(by_one_clock);
+            // Also if it failed: what it came to may not be known.
+            shared.claim.store(true, Ordering::Release);
+            shared.commit.notify_one();
+            if let Err(error) = &redelivered {
+                shared.heed(error).await;
+            }
+            Ok(redelivered?)
+        };
+        self.shared.see_through(work).await?
+    }
+
+    /// Takes note of what the store said.
+    pub(crate) async fn heed<T>(&self, said: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(error) = &said {
+            self.shared.heed(error).await;
+        }
+        said
     }
 
     /// Counts a reader in and sees to it that it finds the job's log.
@@ -204,17 +242,24 @@ impl Engine {
             .attach(job)
             .ok_or(NotifyError::overloaded())?;
         if !reader.is_filled() {
-            let page = self.shared.store.read(job, 0, usize::MAX).await?;
+            let page = self
+                .heed(self.shared.store.read(job, 0, usize::MAX).await)
+                .await?;
             reader.fill(page);
         }
         Ok(reader)
     }
 
-    /// Waits until the store has failed.
-    pub(crate) async fn failed(&self) {
+    /// Waits until the notifier has failed.
+    pub(crate) async fn failed(&self) -> Failure {
         let mut phase = self.shared.phase.subscribe();
         // Its sender lives as long as the engine.
         let _ = phase.wait_for(|phase| *phase == Phase::Failed).await;
+        match self.shared.failure.get() {
+            Some(failure) => failure.clone(),
+            // Set before the phase.
+            None => std::future::pending().await,
+        }
     }
 
     /// See [`JobNotifier::shutdown`](crate::JobNotifier::shutdown).
@@ -225,11 +270,20 @@ impl Engine {
             return;
         };
         let mut tasks = tasks.lock().await;
-        // The dispatcher ends when nothing is in flight, the committer only
-        // once it is told to stop.
-        let _ = tokio::time::timeout(deadline, tasks.join_next()).await;
-        self.shared.advance(Phase::Stopping);
+        // The dispatcher ends when nothing is in flight or it is told to abandon
+        // it; then the committer, which has by then all that is to be written.
+        // It ends first only if all fails, which ends the dispatcher too.
+        if tokio::time::timeout(deadline, tasks.join_next())
+            .await
+            .is_err()
+        {
+            self.shared.advance(Phase::Stopping);
+            tasks.join_next().await;
+        }
+        self.shared.advance(Phase::Closing);
         while tasks.join_next().await.is_some() {}
+        let mut errands = std::mem::take(&mut *lock(&self.shared.errands));
+        errands.shutdown().await;
     }
 
     /// Starts the tasks, once; says why calls are not taken.
@@ -241,8 +295,10 @@ impl Engine {
             let mut tasks = JoinSet::new();
             if let Some(operations) = lock(&self.operations).take() {
                 let shared = || Arc::clone(&self.shared);
-                tasks.spawn(Dispatcher::new(shared()).run());
-                tasks.spawn(Committer::new(shared(), operations).run());
+                let dispatcher = Dispatcher::new(shared());
+                tasks.spawn(watch(shared(), "dispatcher", dispatcher.run()));
+                let committer = Committer::new(shared(), operations);
+                tasks.spawn(watch(shared(), "committer", committer.run()));
             }
             tokio::sync::Mutex::new(tasks)
         });
@@ -251,15 +307,20 @@ impl Engine {
 
     fn refusal(&self) -> NotifyError {
         match *self.shared.phase.borrow() {
-            Phase::Failed => NotifyError::StoreFailed,
+            Phase::Failed => match self.shared.failure.get() {
+                Some(Failure::Part { .. }) => NotifyError::NotReady("a part of it has ended"),
+                _ => NotifyError::StoreFailed,
+            },
             Phase::Running => NotifyError::NotReady("its runtime has ended"),
-            Phase::Draining | Phase::Stopping => NotifyError::NotReady("shutting down"),
+            Phase::Draining | Phase::Stopping | Phase::Closing => {
+                NotifyError::NotReady("shutting down")
+            }
         }
     }
 }
 
 impl Shared {
-    /// The time for scheduling: never goes back.
+    /// The time for scheduling.
     fn now(&self) -> Timestamp {
         self.steady().now()
     }
@@ -280,6 +341,14 @@ impl Shared {
             }
             later
         });
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // The tasks are aborted with their set, which is no failure.
+        self.shared.advance(Phase::Closing);
+        lock(&self.shared.errands).abort_all();
     }
 }
 

@@ -79,6 +79,23 @@ pub enum NotifyError {
     OutcomeUnknown,
 }
 
+/// Why a notifier does nothing more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The store has failed, for this reason.
+    #[error("the store has failed: {0}")]
+    Store(String),
+    /// A part of the notifier has ended though nobody asked it to.
+    #[error("the {part} has ended: {why}")]
+    Part {
+        /// Which part.
+        part: &'static str,
+        /// What it came to.
+        why: String,
+    },
+}
+
 impl NotifyError {
     /// The error's name on the wire. The list is closed; a text never changes.
     pub fn code(&self) -> &'static str {

@@ -52,7 +52,7 @@ pub use config::{
     ConfigInvalid, DeliveryConfig, EgressConfig, LimitsConfig, NotifierConfig, SecretText,
     StoreConfig, StreamsConfig,
 };
-pub use error::NotifyError;
+pub use error::{Failure, NotifyError};
 pub use live::EndReason;
 pub use memory::{MemoryLimits, MemoryStore};
 pub use notifier::{Builder, CreatedJob, JobNotifier, JobSpec, WebhookSpec};

@@ -16,7 +16,7 @@ use notify_core::{
 
 use crate::config::{ConfigInvalid, NotifierConfig};
 use crate::engine::Engine;
-use crate::error::NotifyError;
+use crate::error::{Failure, NotifyError};
 use crate::random;
 use crate::subscription::{StartFrom, Subscription};
 use crate::token::{self, JobToken};
@@ -248,9 +248,8 @@ impl JobNotifier {
         let job = JobId::parse(job)?;
         let token = JobToken::from_random(&*random::secret_bytes()?);
         engine
-            .register(registration(job.clone(), token.hash(), true, None)?)
+            .register(registration(job, token.hash(), true, None)?)
             .await?;
-        engine.live().token_replaced(&job);
         Ok(token)
     }
 
@@ -294,7 +293,8 @@ impl JobNotifier {
         let Ok(job) = JobId::parse(job) else {
             return Ok(false);
         };
-        let hash = self.engine()?.store().token(&job).await?;
+        let engine = self.engine()?;
+        let hash = engine.heed(engine.store().token(&job).await).await?;
         Ok(hash.is_some_and(|hash| token::matches(token, &hash)))
     }
 
@@ -407,9 +407,13 @@ impl JobNotifier {
         self.engine.as_ref().is_ok_and(Engine::is_ready)
     }
 
-    /// Waits until the store has failed: nothing is accepted or delivered any
-    /// more, and only a new notifier on a mended disk helps.
-    pub async fn failed(&self) {
+    /// Waits until the notifier has failed, and says why: nothing is accepted or
+    /// delivered any more. After a failure of the store only a new notifier on a
+    /// mended disk helps.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub async fn failed(&self) -> Failure {
         match &self.engine {
             Ok(engine) => engine.failed().await,
             Err(_) => std::future::pending().await,

@@ -113,7 +113,7 @@ impl ServeArgs {
         block_on(serve::run(config))?.map_err(|error| Stop {
             exit: match error {
                 ServeError::Open(_) | ServeError::KeyFile(..) => Exit::DataDir,
-                ServeError::StoreFailed => Exit::StoreFailed,
+                ServeError::Failed(_) => Exit::StoreFailed,
                 _ => Exit::Failure,
             },
             message: error.to_string(),

@@ -169,9 +169,9 @@ pub(crate) async fn run(prepared: Prepared) -> Result<(), ServeError> {
 
     tokio::select! {
         () = signals.next() => {}
-        () = server.notifier.failed() => {
+        failure = server.notifier.failed() => {
             server.connections.close(CONNECTIONS_CLOSE_WITHIN).await;
-            return Err(ServeError::StoreFailed);
+            return Err(ServeError::Failed(failure));
         }
     }
     tracing::info!("shutting down; a second signal exits at once");

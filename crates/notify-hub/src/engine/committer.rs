@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use notify_core::clock::Forbearance;
 use notify_core::delivery::Settle;
 use notify_core::store::{Batch, StoreError, Written};
 use notify_core::{EventId, Timestamp};
@@ -29,20 +30,22 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Committer {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     operations: mpsc::UnboundedReceiver<Operation>,
     /// Settles of a batch that a full store did not take.
-    kept: Vec<Settle>,
-    next_due: Option<Timestamp>,
-    claim_wanted: bool,
+    pub(super) kept: Vec<Settle>,
+    pub(super) next_due: Option<Timestamp>,
+    pub(super) claim_wanted: bool,
     paused_until: Option<Instant>,
+    /// How much longer to keep what has ended, by a clock that may be wrong.
+    pub(super) forbearance: Forbearance,
 }
 
 /// Who waits for the answer to one append, and its place among the waiting.
 type Waiting = (oneshot::Sender<Result<EventId, NotifyError>>, Admitted);
 
 /// The store does nothing more, and neither does the committer.
-struct Failed;
+struct Failed(StoreError);
 
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>, operations: mpsc::UnboundedReceiver<Operation>) -> Self {
@@ -54,14 +57,13 @@ impl Committer {
             next_due: None,
             claim_wanted: true,
             paused_until: None,
+            forbearance: Forbearance::default(),
         }
     }
 
     pub(super) async fn run(mut self) {
-        if self.work().await.is_err() {
-            tracing::error!("the store has failed; nothing more is accepted");
-            self.shared.advance(Phase::Failed);
-            self.shared.live.close();
+        if let Err(Failed(error)) = self.work().await {
+            self.shared.store_failed(&error).await;
             self.operations.close();
             while let Ok(operation) = self.operations.try_recv() {
                 let _ = operation.reply.send(Err(NotifyError::StoreFailed));
@@ -76,8 +78,17 @@ impl Committer {
         trim.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut gathered = Vec::new();
         loop {
+            if !self.is_paused()
+                && let Err(error) = self.follow_clock().await
+            {
+                let kept = std::mem::take(&mut self.kept);
+                self.after_failure(error, kept)?;
+            }
             self.claim().await?;
-            let due = self.next_due.map(|at| shared.steady().instant_of(at));
+            // While it drains nothing is claimed, so nothing falls due.
+            let running = *phase.borrow() == Phase::Running;
+            let next_due = self.next_due.filter(|_| running);
+            let due = next_due.map(|at| shared.steady().instant_of(at));
             let wake_at = self.paused_until.or(due);
             tokio::select! {
                 _ = self.operations.recv_many(&mut gathered, BATCH_OPERATIONS_MAX) => {}
@@ -86,7 +97,7 @@ impl Committer {
                 _ = phase.changed() => {}
                 _ = trim.tick() => self.trim().await,
             }
-            if *phase.borrow_and_update() >= Phase::Stopping {
+            if *phase.borrow_and_update() >= Phase::Closing {
                 return self.finish(gathered).await;
             }
             self.write(std::mem::take(&mut gathered)).await?;
@@ -230,8 +241,7 @@ impl Committer {
     /// other failure is the end.
     fn after_failure(&mut self, error: StoreError, kept: Vec<Settle>) -> Result<(), Failed> {
         if error != StoreError::Full {
-            tracing::error!(%error, "the store");
-            return Err(Failed);
+            return Err(Failed(error));
         }
         tracing::warn!("the store has no space left; deliveries wait");
         self.kept = kept;
@@ -245,12 +255,17 @@ impl Committer {
     }
 
     async fn trim(&mut self) {
+        let after_start = self.shared.steady().after_start();
         let retention = self.shared.settings.retention;
+        let retention = self.forbearance.retention(after_start, retention);
         let now = self.shared.now();
         match self.shared.store.trim(now, retention, TRIM_STEP_MAX).await {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "forgot what is past its retention"),
-            Err(error) => tracing::warn!(%error, "trimming failed"),
+            Err(error) => {
+                tracing::warn!(%error, "trimming failed");
+                self.shared.heed(&error).await;
+            }
         }
     }
 }

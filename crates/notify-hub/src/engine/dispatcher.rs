@@ -30,11 +30,12 @@ impl Dispatcher {
         let mut phase = self.shared.phase.subscribe();
         let shared = Arc::clone(&self.shared);
         loop {
-            match *phase.borrow_and_update() {
+            let now = *phase.borrow_and_update();
+            match now {
                 Phase::Running => self.begin_attempts(),
                 Phase::Draining if self.attempts.is_empty() => return,
                 Phase::Draining => {}
-                Phase::Stopping | Phase::Failed => return self.abandon(),
+                Phase::Stopping | Phase::Closing | Phase::Failed => return self.abandon().await,
             }
             tokio::select! {
                 Some(ended) = self.attempts.join_next_with_id() => self.finish(ended),
@@ -45,8 +46,10 @@ impl Dispatcher {
     }
 
     fn begin_attempts(&mut self) {
-        let now = self.shared.now();
-        let poll = || self.shared.scheduler().poll_attempt(now);
+        let poll = || {
+            let mut scheduler = self.shared.scheduler();
+            scheduler.poll_attempt(self.shared.now())
+        };
         let mut began = false;
         while let Some(delivery) = poll() {
             began = true;
@@ -65,6 +68,7 @@ impl Dispatcher {
     fn finish(&mut self, ended: Result<(Id, AttemptEnd), JoinError>) {
         let (task, end) = match ended {
             Ok(ended) => ended,
+            Err(error) if error.is_cancelled() => (error.id(), AttemptEnd::Abandoned),
             Err(error) => {
                 // Only a transport that panics comes here: our fault, not the
                 // receiver's.
@@ -77,18 +81,19 @@ impl Dispatcher {
         }
     }
 
-    fn abandon(mut self) {
+    /// Ends every attempt; one that had come to its end is reported as what it was.
+    async fn abandon(mut self) {
         self.attempts.abort_all();
-        for delivery in std::mem::take(&mut self.deliveries).into_values() {
-            self.report(delivery, AttemptEnd::Abandoned);
+        while let Some(ended) = self.attempts.join_next_with_id().await {
+            self.finish(ended);
         }
     }
 
     fn report(&self, delivery: DeliveryId, end: AttemptEnd) {
-        let now = self.shared.now();
-        self.shared
-            .scheduler()
-            .handle_attempt_finished(now, delivery, end);
+        let mut scheduler = self.shared.scheduler();
+        // Read under the lock, so that it is the clock that the scheduler goes by.
+        scheduler.handle_attempt_finished(self.shared.now(), delivery, end);
+        drop(scheduler);
         self.shared.commit.notify_one();
     }
 }

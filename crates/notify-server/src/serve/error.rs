@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use notify_hub::{ConfigInvalid, OpenError};
+use notify_hub::{ConfigInvalid, Failure, OpenError};
 
 use crate::settings::API_KEY_BYTES_MIN;
 
@@ -49,8 +49,8 @@ pub(crate) enum ServeError {
     KeyFile(PathBuf, io::Error),
     /// No key can be made.
     NoRandomness,
-    /// The store has failed.
-    StoreFailed,
+    /// The store or a part of the notifier has failed.
+    Failed(Failure),
     /// It can't listen there.
     Bind(SocketAddr, io::Error),
     /// It can't tell where it listens.
@@ -70,8 +70,9 @@ impl fmt::Display for ServeError {
             },
             Self::KeyFile(file, error) => write!(f, "{}: {error}", file.display()),
             Self::NoRandomness => f.write_str("the system gives no random bytes for an API key"),
-            Self::StoreFailed => f.write_str(
-                "the store has failed; what was acknowledged is kept, start again once the disk is well",
+            Self::Failed(failure) => write!(
+                f,
+                "{failure}; what was acknowledged is kept, start again once it is mended"
             ),
             Self::Bind(listen, error) => write!(f, "cannot listen at {listen}: {error}"),
             Self::Address(error) => write!(f, "cannot tell where it listens: {error}"),
