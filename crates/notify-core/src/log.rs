@@ -5,11 +5,15 @@
 //! is ready for more, so a slow reader costs nothing, progress conflates by
 //! itself, and the terminal event can't be lost: nothing evicts it.
 
+mod followed;
+
 use std::collections::VecDeque;
 
 use crate::event::EventRecord;
 use crate::id::{Epoch, EventId};
 use crate::job::EventKind;
+
+pub use followed::{Ask, FollowedLog};
 
 /// The events of one job that are kept, in order.
 #[derive(Clone, Debug)]

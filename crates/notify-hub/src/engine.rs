@@ -200,6 +200,7 @@ impl Engine {
                 shared.heed(error).await;
             }
             let registered = registered?;
+            shared.live.begins(&job, registered.epoch);
             shared.live.token_replaced(&job);
             Ok(registered)
         };
@@ -236,18 +237,14 @@ impl Engine {
     /// Counts a reader in and sees to it that it finds the job's log.
     pub(crate) async fn attach(&self, job: &JobId) -> Result<Reader, NotifyError> {
         self.start()?;
-        let reader = self
-            .shared
-            .live
-            .attach(job)
-            .ok_or(NotifyError::overloaded())?;
-        if !reader.is_filled() {
-            let page = self
-                .heed(self.shared.store.read(job, 0, usize::MAX).await)
-                .await?;
-            reader.fill(page);
+        loop {
+            let attached = self.shared.live.attach(job);
+            let reader = attached.ok_or(NotifyError::overloaded())?;
+            let filled = reader.filled(&*self.shared.store).await;
+            if self.heed(filled).await? {
+                return Ok(reader);
+            }
         }
-        Ok(reader)
     }
 
     /// Waits until the notifier has failed.

@@ -2,25 +2,28 @@
 //! reaches those who wait for it.
 //!
 //! **Cast.** A [`LiveJob`] exists while a job has a subscription. It holds the
-//! job's log, filled by reading the store, and the wakers of readers that have
-//! seen all of it.
+//! job's log ([`FollowedLog`]), filled by reading the store, and the wakers of
+//! readers that have seen all of it.
 //!
 //! **Flow.** A reader attaches (from then on every published event reaches the
-//! live log), then the log is filled from the store. What is both read and
-//! published is kept once, by its sequence. A reader that finds nothing new
-//! leaves its waker under the same lock that a publisher pushes under, so no
+//! live log), then the log is filled from the store, page by page, by one of those
+//! who wait for it; if that one goes away, the next goes on where it was. A jump
+//! in what is published is read before it is shown. A reader that finds nothing
+//! new leaves its waker under the same lock that a publisher pushes under, so no
 //! wake-up slips between looking and waiting.
 //!
 //! **Guarantees.** No queue per reader: a slow one costs its position and its
-//! waker.
+//! waker. A job that was forgotten is never shown to who follows another one that
+//! has begun under its id: its live job leaves the map before that one's first
+//! event or token is known to anyone.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use notify_core::log::{Cursor, JobLog, Start};
-use notify_core::store::Page;
-use notify_core::{EventRecord, JobId};
+use notify_core::log::{Ask, Cursor, FollowedLog, JobLog, Start};
+use notify_core::store::StoreError;
+use notify_core::{Epoch, EventRecord, JobId, Store};
 
 /// All jobs with a subscription.
 #[derive(Debug)]
@@ -56,11 +59,8 @@ impl LiveJobs {
         let closed = followed.closed;
         let live = followed.jobs.entry(job.clone()).or_insert_with(|| {
             Arc::new(LiveJob {
-                state: Mutex::new(LiveState {
-                    closed,
-                    ..LiveState::default()
-                }),
-                progress_events_max: self.progress_events_max,
+                state: Mutex::new(LiveState::new(self.progress_events_max, closed)),
+                filling: tokio::sync::Mutex::default(),
             })
         });
         let key = live.lock().add_reader();
@@ -72,20 +72,55 @@ impl LiveJobs {
         })
     }
 
-    /// Makes an event known to whoever follows its job.
-    pub(crate) fn publish(&self, job: &JobId, record: &EventRecord) {
+    /// Makes an event known to whoever follows its job. The live job, if it has to
+    /// be read on before its readers can be shown anything more.
+    pub(crate) fn publish(&self, job: &JobId, record: &EventRecord) -> Option<Arc<LiveJob>> {
+        let live = lock(&self.followed).jobs.get(job).cloned()?;
+        let was_whole = live.lock().log.is_whole();
+        self.tell(job, &live, |log| log.handle_published(record));
+        let is_behind = live.lock().log.poll_read().is_some();
+        (was_whole && is_behind).then_some(live)
+    }
+
+    /// Makes known that the job is of this incarnation.
+    pub(crate) fn begins(&self, job: &JobId, epoch: Epoch) {
+        let live = lock(&self.followed).jobs.get(job).cloned();
+        if let Some(live) = live {
+            self.tell(job, &live, |log| log.handle_epoch(epoch));
+        }
+    }
+
+    /// Reads what is missing of a live job's log. At any time one does so for all;
+    /// once it returns without an error the log is whole, or over.
+    ///
+    /// # Cancel safety
+    /// Whoever waits for this too goes on where it was dropped.
+    pub(crate) async fn fill(
+        &self,
+        job: &JobId,
+        live: &Arc<LiveJob>,
+        store: &dyn Store,
+    ) -> Result<(), StoreError> {
+        let _alone = live.filling.lock().await;
+        while let Some(ask) = live.poll_read() {
+            let page = store.read(job, ask.after, PAGE_EVENTS_MAX).await?;
+            self.tell(job, live, |log| log.handle_page(ask, page));
+        }
+        Ok(())
+    }
+
+    /// Changes a live log. One that is over then leaves the map: whoever reads it
+    /// reads what it has, and the next reader begins with the new one.
+    fn tell(&self, job: &JobId, live: &Arc<LiveJob>, tell: impl FnOnce(&mut FollowedLog)) {
+        // Held so that nobody attaches to what is about to leave.
         let mut followed = lock(&self.followed);
-        let Some(live) = followed.jobs.get(job).cloned() else {
-            return;
-        };
-        if live.lock().is_of_another_epoch(record) {
-            // The job was forgotten and begins anew. Whoever still reads the old
-            // log reads it to its end; the next reader begins with the new one.
-            followed.jobs.remove(job);
-            return;
+        let mut woken = Vec::new();
+        live.change_quietly(&mut woken, |state| tell(&mut state.log));
+        if live.lock().log.is_over() {
+            followed.remove(job, live);
         }
         drop(followed);
-        live.publish(record);
+        woken.into_iter().for_each(Waker::wake);
     }
 
     /// Ends the subscriptions that are bound to the job's old token.
@@ -118,17 +153,32 @@ impl LiveJobs {
     }
 }
 
-/// One job that somebody follows.
-#[derive(Debug)]
-struct LiveJob {
-    state: Mutex<LiveState>,
-    progress_events_max: usize,
+impl Followed {
+    fn remove(&mut self, job: &JobId, live: &Arc<LiveJob>) {
+        if self
+            .jobs
+            .get(job)
+            .is_some_and(|known| Arc::ptr_eq(known, live))
+        {
+            self.jobs.remove(job);
+        }
+    }
 }
 
-#[derive(Debug, Default)]
+/// The most events that are read at once.
+const PAGE_EVENTS_MAX: usize = 256;
+
+/// One job that somebody follows.
+#[derive(Debug)]
+pub(crate) struct LiveJob {
+    state: Mutex<LiveState>,
+    /// Whoever reads the store for it; the others wait here.
+    filling: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
 struct LiveState {
-    log: Option<JobLog>,
-    filled: bool,
+    log: FollowedLog,
     closed: bool,
     token_generation: u64,
     readers: usize,
@@ -141,40 +191,51 @@ impl LiveJob {
         lock(&self.state)
     }
 
-    fn publish(&self, record: &EventRecord) {
-        self.change(|state| {
-            let log = || JobLog::new(record.id().epoch(), self.progress_events_max);
-            state.log.get_or_insert_with(log).push(record.clone());
-        });
+    fn poll_read(&self) -> Option<Ask> {
+        self.lock().log.poll_read()
+    }
+
+    /// Whether nobody would see what is read.
+    pub(crate) fn is_left(&self) -> bool {
+        let state = self.lock();
+        state.readers == 0 || state.closed
     }
 
     /// Changes the state and wakes everyone who waits for a change.
     fn change(&self, change: impl FnOnce(&mut LiveState)) {
+        let mut woken = Vec::new();
+        self.change_quietly(&mut woken, change);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Changes the state, and leaves it to the caller to wake everyone.
+    fn change_quietly(&self, woken: &mut Vec<Waker>, change: impl FnOnce(&mut LiveState)) {
         let mut state = self.lock();
         change(&mut state);
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
-        for waker in waiting.into_values() {
-            waker.wake();
-        }
+        woken.extend(state.waiting.drain().map(|(_, waker)| waker));
     }
 }
 
 impl LiveState {
+    fn new(progress_events_max: usize, closed: bool) -> Self {
+        Self {
+            log: FollowedLog::new(progress_events_max),
+            closed,
+            token_generation: 0,
+            readers: 0,
+            next_key: 0,
+            waiting: HashMap::new(),
+        }
+    }
+
     fn add_reader(&mut self) -> u64 {
         self.readers += 1;
         self.next_key += 1;
         self.next_key
     }
 
-    fn is_of_another_epoch(&self, record: &EventRecord) -> bool {
-        self.log
-            .as_ref()
-            .is_some_and(|log| log.epoch() != record.id().epoch())
-    }
-
     fn is_finished(&self) -> bool {
-        self.log.as_ref().is_some_and(JobLog::is_finished)
+        self.log.log().is_some_and(JobLog::is_finished)
     }
 }
 
@@ -205,37 +266,21 @@ pub enum EndReason {
     TokenReplaced,
     /// The notifier is shutting down.
     Shutdown,
+    /// The job was forgotten, and another one has begun under its id.
+    Forgotten,
 }
 
 impl Reader {
-    pub(crate) fn is_filled(&self) -> bool {
-        self.live.lock().filled
-    }
-
-    /// Fills the live log with what the store has; a job that it does not know
-    /// begins empty.
-    pub(crate) fn fill(&self, page: Option<Page>) {
-        self.live.change(|state| {
-            if std::mem::replace(&mut state.filled, true) {
-                return;
-            }
-            let Some(page) = page else { return };
-            let mut log = JobLog::new(page.head.epoch, self.live.progress_events_max);
-            page.events.into_iter().for_each(|record| log.push(record));
-            match &state.log {
-                Some(published) if published.epoch() != log.epoch() => return,
-                Some(published) => published
-                    .records()
-                    .for_each(|record| log.push(record.clone())),
-                None => {}
-            }
-            state.log = Some(log);
-        });
+    /// Waits until the log is whole, reading it if nobody else does. `false` if it
+    /// is over: then this is not the job's log any more.
+    pub(crate) async fn filled(&self, store: &dyn Store) -> Result<bool, StoreError> {
+        self.jobs.fill(&self.job, &self.live, store).await?;
+        Ok(!self.live.lock().log.is_over())
     }
 
     /// The position for `start`; `Err` if it is no position in the job's log.
     pub(crate) fn position(&self, start: Start) -> Result<Cursor, notify_core::log::Gap> {
-        match (&self.live.lock().log, start) {
+        match (self.live.lock().log.log(), start) {
             (Some(log), start) => log.position(start),
             (None, Start::After(_)) => Err(notify_core::log::Gap),
             (None, _) => Ok(Cursor::default()),
@@ -249,10 +294,8 @@ impl Reader {
     /// Whether a reader at `cursor` has seen all there will ever be.
     pub(crate) fn is_at_end(&self, cursor: Cursor) -> bool {
         let state = self.live.lock();
-        state
-            .log
-            .as_ref()
-            .is_some_and(|log| log.is_finished() && log.next_after(cursor).is_none())
+        let log = state.log.log();
+        log.is_some_and(|log| log.is_finished() && log.next_after(cursor).is_none())
     }
 
     /// Reads at `cursor` and moves it; `bound_to` is the token generation that
@@ -262,7 +305,7 @@ impl Reader {
         if bound_to.is_some_and(|generation| generation != state.token_generation) {
             return Next::Ended(EndReason::TokenReplaced);
         }
-        if let Some(log) = &state.log {
+        if let Some(log) = state.log.log() {
             if let Some(record) = log.next_after(*cursor) {
                 cursor.pass(record);
                 return Next::Record(record.clone());
@@ -273,6 +316,9 @@ impl Reader {
         }
         if state.closed {
             return Next::Ended(EndReason::Shutdown);
+        }
+        if state.log.is_over() {
+            return Next::Ended(EndReason::Forgotten);
         }
         match state.waiting.get_mut(&self.key) {
             Some(waiting) => waiting.clone_from(waker),
@@ -293,9 +339,8 @@ impl Drop for Reader {
         let last = state.readers == 0;
         drop(state);
         followed.readers -= 1;
-        let listed = followed.jobs.get(&self.job);
-        if last && listed.is_some_and(|listed| Arc::ptr_eq(listed, &self.live)) {
-            followed.jobs.remove(&self.job);
+        if last {
+            followed.remove(&self.job, &self.live);
         }
     }
 }

@@ -1,6 +1,13 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use futures_util::StreamExt;
-use notify_hub::{EndReason, EventId, JobEvent, JobStatus, StartFrom};
+use notify_core::Store;
+use notify_core::store::{Append, Batch, FreshIds, Retention, StoreError};
+use notify_hub::{EndReason, EventId, JobEvent, JobId, JobStatus, MemoryStore, StartFrom};
+use notify_tests::hooked_store::{HookedStore, Moment};
+use notify_tests::store_suite::Draw;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::*;
 
@@ -187,30 +194,284 @@ async fn channels_are_counted_until_their_job_ends() {
     assert_eq!(rig.notifier.active_channels().await, 0);
 }
 
-#[tokio::test]
-async fn no_event_is_missed_however_subscribing_and_publishing_interleave() {
-    for round in 0..200 {
-        let notifier = Arc::new(rig(&[]).notifier);
-        let job = format!("job-{round}");
-        let writer = tokio::spawn({
-            let (notifier, job) = (Arc::clone(&notifier), job.clone());
-            async move {
-                for event in [
-                    JobEvent::queued(),
-                    JobEvent::processing(1),
-                    JobEvent::queued(),
-                    JobEvent::failed("x"),
-                ] {
-                    notifier.notify(&job, event, None).await.unwrap();
+/// The store answers each call only after some turns of everyone else's, before
+/// and after it did its work; which ones is up to the seed.
+fn dawdling(seed: u64) -> HookedStore<MemoryStore> {
+    let calls = AtomicU64::new(0);
+    HookedStore::new(MemoryStore::default(), move |call, _| {
+        let nth = calls.fetch_add(1, Ordering::Relaxed);
+        let turns = Draw::new(seed.wrapping_mul(1_000).wrapping_add(nth)).below(12);
+        async move {
+            if matches!(call, "read" | "write") {
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
                 }
             }
-        });
-        for _ in 0..round % 7 {
-            tokio::task::yield_now().await;
+            Ok(())
         }
-        let subscription = notifier.subscribe(&job).await.unwrap();
-        let read: Vec<u64> = subscription.map(|record| record.sequence()).collect().await;
-        assert_eq!(read, [1, 2, 3, 4], "round {round}");
-        writer.await.unwrap();
+    })
+}
+
+async fn interleave(seed: u64) {
+    let notifier = Arc::new(over(dawdling(seed)));
+    let writer = tokio::spawn({
+        let notifier = Arc::clone(&notifier);
+        async move {
+            for event in [
+                JobEvent::queued(),
+                JobEvent::processing(1),
+                JobEvent::queued(),
+                JobEvent::failed("x"),
+            ] {
+                notifier.notify("job-1", event, None).await.unwrap();
+            }
+        }
+    });
+    let mut readers = JoinSet::new();
+    for late in 0..4 {
+        let notifier = Arc::clone(&notifier);
+        readers.spawn(async move {
+            for _ in 0..10 * late {
+                tokio::task::yield_now().await;
+            }
+            let subscription = notifier.subscribe("job-1").await.unwrap();
+            let read = subscription.map(|record| record.sequence()).collect();
+            let read = tokio::time::timeout(Duration::from_secs(30), read);
+            read.await.unwrap_or_default()
+        });
     }
+    while let Some(read) = readers.join_next().await {
+        let read: Vec<u64> = read.unwrap();
+        assert_eq!(read, [1, 2, 3, 4], "seed {seed}");
+    }
+    writer.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_event_is_missed_however_subscribing_and_publishing_interleave() {
+    for seed in 0..500 {
+        interleave(seed).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn no_event_is_missed_on_several_threads() {
+    for seed in 0..200 {
+        interleave(seed).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_that_come_together_read_the_log_once() {
+    let (store, reads) = counting(Duration::from_millis(20));
+    let notifier = Arc::new(over(store));
+    notifier
+        .notify("job-1", JobEvent::failed("x"), None)
+        .await
+        .unwrap();
+    let mut readers = JoinSet::new();
+    for _ in 0..1_000 {
+        let notifier = Arc::clone(&notifier);
+        readers.spawn(async move { notifier.subscribe("job-1").await.unwrap() });
+    }
+    let mut held = Vec::new();
+    while let Some(subscription) = readers.join_next().await {
+        let mut subscription = subscription.unwrap();
+        assert!(subscription.recv().await.is_ok());
+        held.push(subscription);
+    }
+    assert_eq!(reads.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_who_goes_away_while_he_reads_hands_over() {
+    let (store, reads) = counting(Duration::from_millis(20));
+    let notifier = over(store);
+    let large = || JobEvent {
+        error: Some("x".repeat(200_000)),
+        ..JobEvent::queued()
+    };
+    for _ in 0..20 {
+        notifier.notify("job-1", large(), None).await.unwrap();
+    }
+    // Five events make a page.
+    let first = tokio::time::timeout(Duration::from_millis(50), notifier.subscribe("job-1"));
+    let second = notifier.subscribe("job-1");
+    let (first, second) = tokio::join!(first, second);
+    assert!(first.is_err());
+    let mut second = second.unwrap();
+    for sequence in 1..=20 {
+        assert_eq!(second.recv_record().await.unwrap().sequence(), sequence);
+    }
+    // The third one is lost with its reader, and read again.
+    assert_eq!(reads.load(Ordering::Relaxed), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_cannot_be_read_is_tried_by_the_next() {
+    let reads = AtomicU64::new(0);
+    let store = HookedStore::new(MemoryStore::default(), move |call, moment| {
+        let is_read = call == "read" && moment == Moment::Before;
+        let fails = is_read && reads.fetch_add(1, Ordering::Relaxed) < 2;
+        async move {
+            tokio::task::yield_now().await;
+            let failed = || StoreError::Failed("it can't be read".to_owned());
+            if fails { Err(failed()) } else { Ok(()) }
+        }
+    });
+    let notifier = over(store);
+    let subscribe = || notifier.subscribe("job-1");
+    let tried = tokio::join!(subscribe(), subscribe(), subscribe(), subscribe());
+    let tried = [tried.0, tried.1, tried.2, tried.3].map(|tried| tried.is_ok());
+    assert_eq!(tried.iter().filter(|ok| !**ok).count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_jump_in_what_is_published_is_read_and_not_skipped() {
+    let fails = Arc::new(AtomicU64::new(0));
+    let failing = Arc::clone(&fails);
+    let store = HookedStore::new(MemoryStore::default(), move |call, moment| {
+        let read = call == "read" && moment == Moment::Before;
+        let left = |left: u64| left.checked_sub(1);
+        let failing = Arc::clone(&failing);
+        let fails = read
+            && failing
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left)
+                .is_ok();
+        async move {
+            let failed = || StoreError::Failed("it can't be read".to_owned());
+            if fails { Err(failed()) } else { Ok(()) }
+        }
+    });
+    let behind = Arc::clone(store.inner());
+    let notifier = over(store);
+    let mut events = notifier.subscribe("job-1").await.unwrap();
+    let notify = |event| notifier.notify("job-1", event, None);
+    notify(JobEvent::queued()).await.unwrap();
+    // Accepted, but nobody in this process ever heard of it.
+    let draft = JobEvent::queued().draft(1, notify_core::EventLimits::default());
+    let unheard = Append {
+        job: JobId::parse("job-1").unwrap(),
+        draft: draft.unwrap(),
+        idempotency: None,
+        webhook: None,
+        progress_min_interval: Duration::ZERO,
+        fresh: FreshIds {
+            epoch: notify_core::Epoch::from_random(9),
+            endpoint: notify_core::EndpointId::from_random(9),
+            deliveries: [8, 9].map(notify_core::DeliveryId::from_random),
+        },
+    };
+    let batch = Batch {
+        appends: vec![unheard],
+        ..Batch::default()
+    };
+    let written = behind.write(TokioClock::START, batch).await.unwrap();
+    assert!(written.appends[0].is_ok());
+    // Reading on fails at first, and nobody else comes to read.
+    fails.store(3, Ordering::SeqCst);
+    notify(JobEvent::failed("x")).await.unwrap();
+    let read: Vec<u64> = events
+        .by_ref()
+        .map(|record| record.sequence())
+        .collect()
+        .await;
+    assert_eq!(read, [1, 2, 3]);
+    assert_eq!(events.end_reason(), Some(EndReason::Terminal));
+}
+
+/// Forgets every job that has ended.
+async fn forget(store: &MemoryStore) {
+    let at_once = Retention {
+        jobs: Duration::ZERO,
+        dead_letters: Duration::MAX,
+    };
+    let later = TokioClock::START.plus(Duration::from_secs(86_400));
+    assert_eq!(store.trim(later, at_once, 9).await, Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forgotten_job_is_never_shown_to_who_reads_its_successor() {
+    let store = HookedStore::new(MemoryStore::default(), |_, _| async { Ok(()) });
+    let behind = Arc::clone(store.inner());
+    let notifier = over(store);
+    for event in [JobEvent::queued(), JobEvent::failed("of the first one")] {
+        notifier.notify("job-1", event, None).await.unwrap();
+    }
+    // Someone still reads the first one.
+    let mut first = notifier.subscribe("job-1").await.unwrap();
+    forget(&behind).await;
+    let token = notifier.register_job("job-1").await.unwrap();
+    let from = StartFrom::Beginning;
+    let second = notifier.subscribe_authorized("job-1", &token, from).await;
+    let mut second = second.unwrap().unwrap();
+    assert!(second.try_recv_record().is_none());
+    notifier
+        .notify("job-1", JobEvent::processing(1), None)
+        .await
+        .unwrap();
+    assert_eq!(second.recv().await.unwrap().progress, Some(1));
+    assert_eq!(first.recv().await.unwrap().status, JobStatus::Queued);
+    assert_eq!(first.recv().await.unwrap().status, JobStatus::Failed);
+    assert!(first.recv().await.is_err());
+}
+
+/// The same while the log is being read: what was read is of a job that is gone.
+#[tokio::test(start_paused = true)]
+async fn what_was_read_of_a_job_that_is_gone_is_read_anew() {
+    let read = Arc::new(tokio::sync::Notify::new());
+    let go_on = Arc::new(tokio::sync::Notify::new());
+    let (at, until) = (Arc::clone(&read), Arc::clone(&go_on));
+    let reads = AtomicU64::new(0);
+    let store = HookedStore::new(MemoryStore::default(), move |call, moment| {
+        let first =
+            call == "read" && moment == Moment::After && reads.fetch_add(1, Ordering::Relaxed) == 0;
+        let (at, until) = (Arc::clone(&at), Arc::clone(&until));
+        async move {
+            if first {
+                at.notify_one();
+                until.notified().await;
+            }
+            Ok(())
+        }
+    });
+    let behind = Arc::clone(store.inner());
+    let notifier = over(store);
+    let event = JobEvent::failed("of the first one");
+    notifier.notify("job-1", event, None).await.unwrap();
+    let succeeding = async {
+        read.notified().await;
+        forget(&behind).await;
+        let token = notifier.register_job("job-1").await.unwrap();
+        let event = JobEvent::processing(1);
+        notifier.notify("job-1", event, None).await.unwrap();
+        go_on.notify_one();
+        token
+    };
+    let (followed, _) = tokio::join!(notifier.subscribe("job-1"), succeeding);
+    let first = followed.unwrap().recv().await.unwrap();
+    assert_eq!((first.error, first.progress), (None, Some(1)));
+}
+
+/// A store that counts how often a log is read, and takes its time.
+fn counting(read: Duration) -> (HookedStore<MemoryStore>, Arc<AtomicU64>) {
+    let reads = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&reads);
+    let store = HookedStore::new(MemoryStore::default(), move |call, moment| {
+        let is_read = call == "read" && moment == Moment::Before;
+        counted.fetch_add(u64::from(is_read), Ordering::Relaxed);
+        async move {
+            if is_read {
+                tokio::time::sleep(read).await;
+            }
+            Ok(())
+        }
+    });
+    (store, reads)
+}
+
+fn over(store: impl Store) -> JobNotifier {
+    let builder = JobNotifier::builder(config()).transport(RecordingTransport::default());
+    let builder = builder.store(store).clock(TokioClock::new());
+    builder.build().unwrap()
 }

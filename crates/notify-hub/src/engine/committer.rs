@@ -159,8 +159,10 @@ impl Committer {
         {
             Ok(written) => {
                 for (job, outcome) in jobs.iter().zip(&written.appends) {
-                    if let Ok(appended) = outcome {
-                        self.shared.live.publish(job, &appended.record);
+                    if let Ok(appended) = outcome
+                        && let Some(behind) = self.shared.live.publish(job, &appended.record)
+                    {
+                        self.shared.read_on(job, behind);
                     }
                 }
                 let answers = self.take_in(written);

@@ -12,12 +12,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
+use notify_core::JobId;
 use notify_core::store::StoreError;
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 use super::{Phase, Shared, lock};
 use crate::error::{Failure, NotifyError};
+use crate::live::LiveJob;
+
+/// When a log that could not be read is read again.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs one of the engine's tasks.
 pub(super) async fn watch(shared: Arc<Shared>, part: &'static str, work: impl Future<Output = ()>) {
@@ -105,6 +112,22 @@ impl Shared {
             drop(admitted);
         });
         answer.await.map_err(|_| NotifyError::OutcomeUnknown)
+    }
+
+    /// Reads on in the log of a live job, so that its readers are shown all that was
+    /// published.
+    pub(super) fn read_on(self: &Arc<Self>, job: &JobId, behind: Arc<LiveJob>) {
+        let (shared, job) = (Arc::clone(self), job.clone());
+        self.errand(async move {
+            while let Err(error) = shared.live.fill(&job, &behind, &*shared.store).await {
+                tracing::warn!(%job, %error, "a followed job can't be read");
+                shared.heed(&error).await;
+                sleep(READ_AGAIN).await;
+                if behind.is_left() {
+                    return;
+                }
+            }
+        });
     }
 
     /// Work that nobody awaits; it ends with the engine.
