@@ -449,6 +449,9 @@ pub struct Counters {
 pub enum StoreError {
     /// There is no space left to write; reading goes on.
     Full,
+    /// Not now: someone else holds the store, or it can't be reached. Nothing was
+    /// written; ask again a little later.
+    NotNow,
     /// Whether the batch was written is not known. The store does nothing more.
     OutcomeUnknown,
     /// The store does nothing more.
@@ -459,6 +462,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full => f.write_str("the store has no space left"),
+            Self::NotNow => f.write_str("the store can't be asked now"),
             Self::OutcomeUnknown => f.write_str("whether it was written is not known"),
             Self::Failed(why) => write!(f, "the store has failed: {why}"),
         }

@@ -136,7 +136,7 @@ impl NotifyError {
         }
     }
 
-    /// How long a new store or admission asks to wait.
+    /// How long a store that can't be asked now, or an admission, asks to wait.
     pub(crate) const fn overloaded() -> Self {
         Self::Overloaded {
             retry_after: Duration::from_secs(1),
@@ -148,6 +148,7 @@ impl From<StoreError> for NotifyError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full => Self::StoreFull,
+            StoreError::NotNow => Self::overloaded(),
             StoreError::OutcomeUnknown => Self::OutcomeUnknown,
             _ => Self::StoreFailed,
         }

@@ -1,6 +1,7 @@
 //! Connections to the database: one that writes, a few that read.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -23,6 +24,12 @@ const CACHE_KIB: i64 = 16 * 1024;
 
 /// What the log is cut to when it begins anew, in bytes.
 const WAL_BYTES_KEPT: i64 = 16 * 1024 * 1024;
+
+/// How long opening waits for someone else who holds the database.
+pub(crate) const OPENING_WAIT: Duration = Duration::from_secs(5);
+
+/// How long work does: everyone else's waits behind it.
+pub(crate) const WORKING_WAIT: Duration = Duration::from_millis(100);
 
 /// Opens the database for writing, and makes it if there is none.
 pub(crate) fn writer(dir: &DataDir, synchronous: Synchronous) -> Result<Connection, OpenError> {
@@ -48,6 +55,17 @@ pub(crate) fn reader(files: &Files) -> Result<Connection, OpenError> {
         .map_err(|fault| OpenError::fault(&file, fault))?;
     admit(&conn, &file)?;
     Ok(conn)
+}
+
+/// Opens a database that the writer has opened, to fold in its log.
+pub(crate) fn folder(files: &Files, synchronous: Synchronous) -> Result<Connection, OpenError> {
+    let file = files.database();
+    open(&file, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        .and_then(|conn| {
+            settle(&conn, synchronous)?;
+            Ok(conn)
+        })
+        .map_err(|fault| OpenError::fault(&file, fault))
 }
 
 /// Says what SQLite will not say: that it drops the end of its log. Whether the
@@ -80,7 +98,7 @@ fn open(file: &Path, flags: OpenFlags) -> Result<Connection, Fault> {
     conn.execute_batch(
         "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;",
     )?;
-    conn.busy_timeout(std::time::Duration::from_secs(5))?;
+    conn.busy_timeout(OPENING_WAIT)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     Ok(conn)
 }
@@ -103,6 +121,13 @@ fn admit(conn: &Connection, file: &Path) -> Result<(), OpenError> {
     schema::verify(conn).map_err(fault)
 }
 
+/// How a connection flushes. It folds nothing in of its own accord.
+fn settle(conn: &Connection, synchronous: Synchronous) -> Result<(), Fault> {
+    conn.pragma_update(None, "synchronous", synchronous.pragma())?;
+    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+    Ok(())
+}
+
 fn prepare(conn: &Connection, synchronous: Synchronous) -> Result<(), Fault> {
     let is_new = schema::is_empty(conn)?;
     if is_new {
@@ -114,8 +139,7 @@ fn prepare(conn: &Connection, synchronous: Synchronous) -> Result<(), Fault> {
             "its journal mode is {mode}, not wal"
         )));
     }
-    conn.pragma_update(None, "synchronous", synchronous.pragma())?;
-    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+    settle(conn, synchronous)?;
     conn.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
     if is_new {

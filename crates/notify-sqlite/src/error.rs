@@ -127,6 +127,15 @@ impl Fault {
         self.code() == Some(ErrorCode::DiskFull)
     }
 
+    /// Whether someone else holds the database, so that nothing was done.
+    pub(crate) fn is_busy(&self) -> bool {
+        let code = self.code();
+        matches!(
+            code,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+        )
+    }
+
     /// Whether the disk has failed; what it holds is not known any more.
     pub(crate) fn is_io(&self) -> bool {
         self.code() == Some(ErrorCode::SystemIoFailure)
@@ -176,6 +185,9 @@ impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {
         if fault.is_full() {
             return Self::Full;
+        }
+        if fault.is_busy() {
+            return Self::NotNow;
         }
         tracing::error!(%fault, "the store");
         Self::Failed(fault.to_string())

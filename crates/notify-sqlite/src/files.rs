@@ -113,12 +113,14 @@ impl Space {
         }
     }
 
-    /// Whether there is less than there should be.
-    pub(crate) fn is_low(&mut self) -> bool {
+    /// Whether there is less than there should be, once the database has grown
+    /// by the bytes that its log holds for it (`owed`).
+    pub(crate) fn is_low(&mut self, owed: impl FnOnce() -> u64) -> bool {
         let outdated = |at: Instant| at.elapsed() >= PROBE_INTERVAL;
         if self.probed_at.is_none_or(outdated) {
             self.probed_at = Some(Instant::now());
-            let low = free_bytes(&self.dir).is_some_and(|free| free < self.min_free_bytes);
+            let left = free_bytes(&self.dir).map(|free| free.saturating_sub(owed()));
+            let low = left.is_some_and(|left| left < self.min_free_bytes);
             if low && !self.low {
                 tracing::warn!(dir = %self.dir.display(), "little space left; no events are accepted");
             }

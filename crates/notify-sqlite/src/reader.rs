@@ -10,6 +10,7 @@ use notify_core::{DeliveryId, EndpointId, EndpointUrl, EventId, JobId, JobStatus
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
+use crate::connect::WORKING_WAIT;
 use crate::error::{Fault, OpenError};
 use crate::files::Files;
 use crate::rows::{
@@ -35,6 +36,8 @@ impl Desk for Reader {
 impl Reader {
     pub(crate) fn open(files: &Files, poison: Poison) -> Result<Self, OpenError> {
         let conn = crate::connect::reader(files)?;
+        let wait = conn.busy_timeout(WORKING_WAIT);
+        wait.map_err(|error| OpenError::fault(&files.database(), error.into()))?;
         Ok(Self { conn, poison })
     }
 

@@ -5,6 +5,7 @@ mod damage;
 mod log;
 mod opening;
 mod restarting;
+mod sharing;
 mod space;
 
 use std::path::{Path, PathBuf};

@@ -6,9 +6,10 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use notify_core::store::{BoxFuture, StoreError};
 use tokio::sync::oneshot;
@@ -18,8 +19,11 @@ pub(crate) trait Desk: Send + 'static {
     /// A piece of work has panicked in the middle. Its caller is told so.
     fn panicked(&mut self);
 
-    /// Tidies up after each piece of work, once its caller has the reply.
-    fn tend(&mut self) {}
+    /// Tidies up after each piece of work, once its caller has the reply; says
+    /// when to come back if nothing is asked for until then.
+    fn tend(&mut self) -> Option<Duration> {
+        None
+    }
 
     /// The thread ends.
     fn close(self);
@@ -90,17 +94,34 @@ impl<D> Drop for Workers<D> {
 }
 
 fn run<D: Desk>(mut desk: D, queue: &Mutex<Receiver<Work<D>>>) {
+    let mut come_back = None;
     loop {
-        // Whoever waits in `recv` holds the lock; the others wait for it.
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(work) = next else { break };
-        let worked = catch_unwind(AssertUnwindSafe(|| {
-            work(&mut desk);
-            desk.tend();
-        }));
-        if worked.is_err() {
-            desk.panicked();
+        let next = next(queue, come_back);
+        if matches!(next, Err(RecvTimeoutError::Disconnected)) {
+            break;
         }
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            if let Ok(work) = next {
+                work(&mut desk);
+            }
+            desk.tend()
+        }));
+        come_back = worked.unwrap_or_else(|_| {
+            desk.panicked();
+            None
+        });
     }
     desk.close();
+}
+
+/// Whoever waits for work holds the lock; the others wait for it.
+fn next<D>(
+    queue: &Mutex<Receiver<Work<D>>>,
+    come_back: Option<Duration>,
+) -> Result<Work<D>, RecvTimeoutError> {
+    let queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+    match come_back {
+        None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        Some(wait) => queue.recv_timeout(wait),
+    }
 }

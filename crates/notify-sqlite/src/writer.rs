@@ -15,6 +15,7 @@ mod append;
 mod clock;
 mod dead;
 mod endpoints;
+mod fold;
 mod jobs;
 mod lanes;
 mod leases;
@@ -25,20 +26,23 @@ mod settle;
 mod trim;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::fs::File;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use notify_core::Timestamp;
 use notify_core::delivery::Delivery;
 use notify_core::store::{Batch, Counters, Room, StoreError, Written};
 use rusqlite::Connection;
 
+use crate::connect::WORKING_WAIT;
 use crate::error::{Fault, OpenError};
 use crate::files::{DataDir, Space};
 use crate::options::SqliteOptions;
-use crate::rows::MetaRow;
+use crate::rows::{MetaRow, number, unsigned};
 use crate::worker::Desk;
 use endpoints::Endpoints;
+use fold::Log;
 use jobs::Jobs;
 use lanes::Lanes;
 use leases::{Leases, Pacing};
@@ -54,9 +58,20 @@ pub(crate) fn healthy(poison: &Poison) -> Result<(), StoreError> {
     }
 }
 
+/// Sees to it that the store does nothing more. The first reason is the one to
+/// know.
+fn poison_with(poison: &Poison, why: &str) {
+    tracing::error!(why, "the store does nothing more");
+    let _ = poison.set(why.to_owned());
+}
+
 /// What the writer's thread owns.
 pub(crate) struct Writer {
+    log: Log,
     conn: Connection,
+    /// Closed last: closing any handle of the database's file ends the locks that
+    /// this process has on it.
+    file: Arc<File>,
     options: SqliteOptions,
     poison: Poison,
     space: Space,
@@ -71,8 +86,8 @@ pub(crate) struct Writer {
     fresh: HashMap<i64, Delivery>,
     /// Whether what an earlier life left behind has been looked at by today's clock.
     taken_up: bool,
-    /// Pages in the log, as of the last commit.
-    wal_pages: Arc<AtomicUsize>,
+    /// Whether someone else held the database when it was last to be written to.
+    held: bool,
 }
 
 impl Writer {
@@ -83,20 +98,15 @@ impl Writer {
         poison: Poison,
     ) -> Result<Self, OpenError> {
         let mut conn = crate::connect::writer(dir, options.synchronous)?;
-        let file = dir.files().database();
-        let wal_pages = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&wal_pages);
-        let count = move |_: &mut rusqlite::hooks::Wal, pages: i32| {
-            counted.store(
-                usize::try_from(pages).unwrap_or_default(),
-                Ordering::Relaxed,
-            );
-            Ok(())
-        };
-        conn.wal_hook(Some(count))
-            .map_err(|error| OpenError::fault(&file, error.into()))?;
+        let database = dir.files().database();
+        let file = File::open(&database).map_err(|error| OpenError::io(&database, error))?;
+        let file = Arc::new(file);
+        let flushed = Arc::clone(&file);
+        let synchronous = options.synchronous;
         let mut writer = Self {
+            log: Log::watch(&mut conn, dir.files(), flushed, synchronous, &poison)?,
             conn,
+            file,
             options,
             poison,
             space: Space::new(dir.files(), options.min_free_bytes),
@@ -109,16 +119,17 @@ impl Writer {
             stored_meta: MetaRow::NEW,
             fresh: HashMap::new(),
             taken_up: false,
-            wal_pages,
+            held: false,
         };
-        writer
-            .load()
-            .map_err(|fault| OpenError::fault(&file, fault))?;
+        let fault = |fault| OpenError::fault(&database, fault);
+        writer.load().map_err(fault)?;
+        let wait = writer.conn.busy_timeout(WORKING_WAIT);
+        wait.map_err(|error| fault(error.into()))?;
         Ok(writer)
     }
 
     pub(crate) fn write(&mut self, now: Timestamp, batch: Batch) -> Result<Written, StoreError> {
-        let low = !batch.appends.is_empty() && self.space.is_low();
+        let low = !batch.appends.is_empty() && self.is_low();
         self.transact(|writer| {
             writer.take_up(now)?;
             let mut room = batch.may_lease;
@@ -182,7 +193,16 @@ impl Writer {
         work: impl FnOnce(&mut Self) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
         healthy(&self.poison)?;
-        let outcome = self.attempt(work);
+        let begun = self.begin();
+        if begun.as_ref().is_err_and(Fault::is_busy) {
+            // Nothing has begun, so there is nothing to undo.
+            return Err(StoreError::NotNow);
+        }
+        let outcome = begun.and_then(|()| {
+            let value = work(self)?;
+            self.flush()?;
+            Ok(value)
+        });
         self.fresh.clear();
         match outcome {
             Ok(value) => match self.conn.execute_batch("COMMIT") {
@@ -194,7 +214,7 @@ impl Writer {
                 }
                 Err(error) => {
                     let fault = Fault::from(error);
-                    if fault.is_full() {
+                    if fault.is_full() || fault.is_busy() {
                         return Err(self.undo(fault));
                     }
                     self.poison(&format!("a commit failed: {fault}"));
@@ -210,11 +230,22 @@ impl Writer {
         }
     }
 
-    fn attempt<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
-        self.conn.prepare_cached("BEGIN")?.execute([])?;
-        let value = work(self)?;
-        self.flush()?;
-        Ok(value)
+    /// Begins a transaction. Someone else who holds the database is waited for
+    /// once; as long as it does, nobody else waits.
+    fn begin(&mut self) -> Result<(), Fault> {
+        let mut begin = self.conn.prepare_cached("BEGIN IMMEDIATE")?;
+        let begun = begin.execute([]).map_err(Fault::from);
+        drop(begin);
+        let held = begun.as_ref().is_err_and(Fault::is_busy);
+        if held != self.held {
+            self.held = held;
+            if held {
+                tracing::warn!("another process holds the database; what is to be written waits");
+            }
+            let wait = if held { Duration::ZERO } else { WORKING_WAIT };
+            self.conn.busy_timeout(wait)?;
+        }
+        begun.map(drop)
     }
 
     /// Writes the rows that were changed in memory.
@@ -243,9 +274,20 @@ impl Writer {
     }
 
     fn poison(&self, why: &str) {
-        tracing::error!(why, "the store does nothing more");
-        // The first reason is the one to know.
-        let _ = self.poison.set(why.to_owned());
+        poison_with(&self.poison, why);
+    }
+
+    /// Whether there is too little space, counting what the database has yet to
+    /// grow by when its log is folded in.
+    fn is_low(&mut self) -> bool {
+        let (conn, file) = (&self.conn, &self.file);
+        self.space.is_low(|| {
+            let pages = number(conn, "PRAGMA page_count", []).ok().flatten();
+            let grown = file.metadata().map_or(0, |meta| meta.len());
+            unsigned(pages.unwrap_or_default())
+                .saturating_mul(PAGE_BYTES)
+                .saturating_sub(grown)
+        })
     }
 
     /// The next number; orders what comes.
@@ -264,23 +306,8 @@ impl Writer {
             i64::from(u32::MAX) - 1
         };
         let limit = format!("PRAGMA max_page_count = {pages}");
-        crate::rows::number(&self.conn, &limit, []).map_err(StoreError::from)?;
+        number(&self.conn, &limit, []).map_err(StoreError::from)?;
         Ok(())
-    }
-
-    /// Moves pages from the log to the database.
-    fn checkpoint(&self, mode: &str) {
-        let moved = self
-            .conn
-            .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-                row.get::<_, i64>(0)
-            });
-        match moved.map_err(Fault::from) {
-            Ok(_) => {}
-            // The log stays as it is; nothing is lost.
-            Err(fault) if fault.is_full() => tracing::warn!("no space for a checkpoint"),
-            Err(fault) => self.poison(&format!("a checkpoint failed: {fault}")),
-        }
     }
 }
 
@@ -290,31 +317,14 @@ impl Desk for Writer {
         self.poison("the writing thread has panicked");
     }
 
-    fn tend(&mut self) {
-        let pages = self.wal_pages.load(Ordering::Relaxed);
-        if pages < CHECKPOINT_PAGES || self.poison.get().is_some() {
-            return;
-        }
-        // Readers keep a passive checkpoint from starting the log anew. If it
-        // has grown too far for that, writing waits for them: they are quick.
-        let mode = if pages < RESTART_PAGES {
-            "PASSIVE"
-        } else {
-            "RESTART"
-        };
-        self.checkpoint(mode);
-        self.wal_pages.store(0, Ordering::Relaxed);
+    fn tend(&mut self) -> Option<Duration> {
+        self.fold()
     }
 
     fn close(self) {
-        if self.poison.get().is_none() {
-            self.checkpoint("TRUNCATE");
-        }
+        self.fold_all();
     }
 }
 
-/// A log of 16 MiB is worth a checkpoint: the pages that change most are then moved
-/// once for many commits.
-const CHECKPOINT_PAGES: usize = 4_096;
-/// A log of 256 MiB has had readers in the way for too long.
-const RESTART_PAGES: usize = 65_536;
+/// As the database was made ([`crate::schema::BIRTH`]).
+const PAGE_BYTES: u64 = 4_096;

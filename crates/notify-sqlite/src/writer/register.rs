@@ -16,7 +16,7 @@ impl Writer {
         registration: &Registration,
     ) -> Result<Registered, RegisterError> {
         healthy(&self.poison)?;
-        let low = self.space.is_low();
+        let low = self.is_low();
         self.transact(|writer| writer.register_job(now, registration, low))?
     }
 
