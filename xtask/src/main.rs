@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         }
         Task::Ci => ci::run(),
         Task::Test(options) => test::run(&options),
-        Task::Bench(bench) => bench::run(bench),
+        Task::Bench(measurement) => bench::run(&measurement),
         Task::Crash => crash::run(),
         Task::Package => package::run(),
         Task::Sim(seeds) => sim::run(&seeds),

@@ -1,6 +1,6 @@
 //! What the command line asks for.
 
-use crate::bench::{self, Bench};
+use crate::bench::{self, Measurement};
 use crate::fuzz::Campaign;
 use crate::sim::Seeds;
 
@@ -15,7 +15,10 @@ usage: cargo xtask <command>
       with --require-all that is a failure.
   ci
       Format, lints, docs, dependency policy, then `test --require-all`.
-  bench store
+  bench delivery [-- --before PROGRAM]
+      What it costs to deliver a webhook, against the bare HTTP client; and
+      against `delivery` as an earlier build made it. Takes minutes.
+  bench store [-- JOBS]
       What it costs that accepted means durable, against bare SQLite.
   bench verify
       What it costs a receiver to verify a webhook, against the bare HMAC.
@@ -44,7 +47,7 @@ pub(crate) enum Task {
     /// Run the tests.
     Test(TestOptions),
     /// Measure.
-    Bench(Bench),
+    Bench(Measurement),
     /// Break things.
     Crash,
     /// Try to publish.
@@ -80,7 +83,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Task,
         "package" => Task::Package,
         "sim" => return parse_sim(arguments).map(Task::Sim),
         "fuzz" => return parse_fuzz(arguments).map(Task::Fuzz),
-        "bench" => Task::Bench(parse_bench(arguments.next())?),
+        "bench" => return parse_bench(arguments).map(Task::Bench),
         unknown => return Err(format!("no command `{unknown}`")),
     };
     match arguments.next() {
@@ -136,10 +139,19 @@ fn parse_fuzz(mut arguments: impl Iterator<Item = String>) -> Result<Campaign, S
     Ok(campaign)
 }
 
-fn parse_bench(name: Option<String>) -> Result<Bench, String> {
-    let name = name.ok_or("`bench` takes the name of one")?;
+fn parse_bench(mut arguments: impl Iterator<Item = String>) -> Result<Measurement, String> {
+    let name = arguments.next().ok_or("`bench` takes the name of one")?;
     let known = bench::ALL.iter().find(|known| known.name == name);
-    known.copied().ok_or(format!("no bench `{name}`"))
+    let bench = *known.ok_or(format!("no bench `{name}`"))?;
+    match arguments.next().as_deref() {
+        None | Some("--") => Ok(Measurement {
+            bench,
+            for_bench: arguments.collect(),
+        }),
+        Some(extra) => Err(format!(
+            "`bench` takes no `{extra}`; what the bench is given follows `--`"
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -167,7 +179,6 @@ mod tests {
         check_parse("package", Ok(Task::Package));
         check_parse("test", test_task(false, &[]));
         check_parse("test --require-all", test_task(true, &[]));
-        check_parse("bench verify", Ok(Task::Bench(bench::ALL[1])));
     }
 
     #[test]
@@ -176,6 +187,20 @@ mod tests {
         check_parse(
             "test --require-all -- lane --exact --require-all",
             test_task(true, &["lane", "--exact", "--require-all"]),
+        );
+    }
+
+    #[test]
+    fn a_bench_is_given_what_follows_the_dashes() {
+        let bench = |bench, for_bench: &[&str]| {
+            let for_bench = for_bench.iter().map(|&text| text.into()).collect();
+            Ok(Task::Bench(Measurement { bench, for_bench }))
+        };
+        check_parse("bench store", bench(bench::ALL[1], &[]));
+        check_parse("bench verify --", bench(bench::ALL[2], &[]));
+        check_parse(
+            "bench delivery -- --rounds 7",
+            bench(bench::ALL[0], &["--rounds", "7"]),
         );
     }
 
@@ -216,7 +241,8 @@ mod tests {
         check_parse("ci --fast", Err("`ci` takes no `--fast`"));
         check_parse("bench", Err("`bench` takes the name of one"));
         check_parse("bench verfiy", Err("no bench `verfiy`"));
-        check_parse("bench verify 2", Err("`bench` takes no `2`"));
+        let after_dashes = "`bench` takes no `2`; what the bench is given follows `--`";
+        check_parse("bench verify 2", Err(after_dashes));
         check_parse(
             "test lane",
             Err("`test` takes no `lane`; a filter follows `--`"),

@@ -2,12 +2,14 @@
 //!
 //! - [`ratios`]: what criterion measured, against a floor;
 //! - [`message`]: a signed webhook to verify;
-//! - [`store`]: what it costs to keep events.
+//! - [`store`]: what it costs to keep events;
+//! - [`delivery`]: what it costs to deliver a webhook.
 //!
 //! What is done in microseconds is measured by criterion, in `benches`; what
 //! takes a whole run is a program of its own in `src/bin`. `cargo xtask bench`
 //! builds either as a release is built and runs it.
 
+pub mod delivery;
 pub mod message;
 pub mod ratios;
 pub mod store;

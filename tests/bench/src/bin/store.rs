@@ -1,4 +1,4 @@
-//! What it costs that accepted means durable: `cargo xtask bench store [JOBS]`.
+//! What it costs that accepted means durable: `cargo xtask bench store [-- JOBS]`.
 //!
 //! Against floors of the same run: a bare rusqlite loop that writes the same rows
 //! at the same mean batch size, and an append of 4 KiB with `fdatasync`. Then the
