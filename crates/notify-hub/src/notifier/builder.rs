@@ -94,7 +94,7 @@ impl Builder {
         let settings = Settings::new(&self.config)?;
         let transport = match self.transport {
             Some(transport) => transport,
-            None => default_transport()?,
+            None => default_transport(&self.config)?,
         };
         let store = self.store.unwrap_or_else(|| {
             Arc::new(MemoryStore::new(MemoryLimits {
@@ -126,8 +126,10 @@ impl std::fmt::Debug for Builder {
 }
 
 #[cfg(feature = "http")]
-fn default_transport() -> Result<Arc<dyn DynTransport>, ConfigInvalid> {
-    match notify_http::HttpTransport::new(notify_http::HttpConfig::default()) {
+fn default_transport(config: &NotifierConfig) -> Result<Arc<dyn DynTransport>, ConfigInvalid> {
+    let mut http = notify_http::HttpConfig::default();
+    http.idle_connections_max = config.delivery.idle_connections_max;
+    match notify_http::HttpTransport::new(http) {
         Ok(transport) => Ok(Arc::new(transport)),
         Err(error) => Err(ConfigInvalid {
             field: "transport",
@@ -137,7 +139,7 @@ fn default_transport() -> Result<Arc<dyn DynTransport>, ConfigInvalid> {
 }
 
 #[cfg(not(feature = "http"))]
-fn default_transport() -> Result<Arc<dyn DynTransport>, ConfigInvalid> {
+fn default_transport(_config: &NotifierConfig) -> Result<Arc<dyn DynTransport>, ConfigInvalid> {
     Err(ConfigInvalid {
         field: "transport",
         rule: "must be given without feature \"http\"".into(),
