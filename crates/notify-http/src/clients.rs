@@ -105,6 +105,14 @@ impl Clients {
         })
     }
 
+    /// Closes all connections that nobody uses.
+    pub(crate) fn close_idle(&self) {
+        let _closed: Vec<Client> = {
+            let mut state = self.lock();
+            std::iter::from_fn(|| state.take_oldest()).collect()
+        };
+    }
+
     fn take_back(&self, lent: &mut Lent<'_>) {
         // Closing a connection is work that nobody should wait for with the lock.
         let _closed = {

@@ -84,6 +84,18 @@ impl HttpTransport {
     }
 }
 
+impl HttpTransport {
+    /// Why nothing came back. Of whatever this machine has run out of, idle
+    /// connections have some.
+    fn failed(&self, error: &reqwest::Error, is_https: bool) -> TransportError {
+        let fault = fault::of(error, is_https);
+        if matches!(fault, TransportError::Internal(_)) {
+            self.clients.close_idle();
+        }
+        fault
+    }
+}
+
 impl Transport for HttpTransport {
     /// Sends one request and reads its answer, all of it within
     /// `request.timeout`.
@@ -110,7 +122,7 @@ impl Transport for HttpTransport {
         let response = tokio::time::timeout(timeout, lent.client().execute(request))
             .await
             .map_err(|_elapsed| TransportError::Timeout)?
-            .map_err(|error| fault::of(&error, is_https))?;
+            .map_err(|error| self.failed(&error, is_https))?;
         lent.answered(response.version());
         answer::read(response, timeout.saturating_sub(started.elapsed())).await
     }

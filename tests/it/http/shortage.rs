@@ -20,26 +20,69 @@ const CHILD_PORT: &str = "NOTIFY_TESTS_CHILD_PORT";
 #[tokio::test]
 async fn without_a_descriptor_nobody_is_charged() {
     if let Ok(port) = std::env::var(CHILD_PORT) {
-        return check_as_child(&port).await;
+        return check_without_descriptors(&port).await;
     }
-    let server = RawServer::answering(OK).await;
+    let connections = run_as_child("without_a_descriptor_nobody_is_charged").await;
+    assert_eq!(connections, 2, "one by name, one by address");
+}
+
+#[tokio::test]
+async fn idle_connections_make_room_when_there_is_none() {
+    if let Ok(port) = std::env::var(CHILD_PORT) {
+        return check_more_hosts_than_descriptors(&port).await;
+    }
+    let connections = run_as_child("idle_connections_make_room_when_there_is_none").await;
+    assert_eq!(connections, 200);
+}
+
+/// Runs `test` with few descriptors, and counts the connections that it makes to a
+/// receiver behind every address of this machine.
+async fn run_as_child(test: &str) -> usize {
+    let server = RawServer::start_at("0.0.0.0:0", async |mut connection| {
+        while connection.request().await {
+            connection.say(OK).await;
+        }
+    })
+    .await;
     let output = Command::new("sh")
         .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
         .arg(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "http::shortage::without_a_descriptor_nobody_is_charged",
-        ])
+        .args(["--exact", &format!("http::shortage::{test}")])
         .env(CHILD_PORT, server.address().port().to_string())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
     let output = within(LONG * 2, output).await.unwrap();
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(server.connections(), 2, "one by name, one by address");
+    server.connections()
 }
 
-async fn check_as_child(port: &str) {
+/// And fewer than may be idle.
+async fn check_more_hosts_than_descriptors(port: &str) {
+    let mut config = HttpConfig::default();
+    // None leaves for its age.
+    config.pool_idle_timeout = 10 * LONG;
+    let transport = HttpTransport::new(config).unwrap();
+    let mut failed = 0;
+    for host in 1..=200 {
+        let url = format!("http://127.0.0.{host}:{port}/hook");
+        let arrives = async {
+            loop {
+                match send(&transport, request(&url, LONG)).await {
+                    Ok(answer) => break assert_eq!(answer.status, 200),
+                    Err(error) => assert!(matches!(error, TransportError::Internal(_))),
+                }
+                // They are closed by tasks of their own.
+                failed += 1;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        within(LONG, arrives).await;
+    }
+    assert!(failed > 0);
+}
+
+async fn check_without_descriptors(port: &str) {
     let transport = transport();
     let by_name = format!("http://localhost:{port}/hook");
     let by_address = format!("http://127.0.0.1:{port}/hook");

@@ -105,7 +105,7 @@ async fn attempt(shared: Arc<Shared>, delivery: Delivery) -> AttemptEnd {
         Ok(Some(endpoint)) if !endpoint.enabled => return AttemptEnd::Abandoned,
         Ok(endpoint) => endpoint,
         Err(error) => {
-            tracing::warn!(delivery = %delivery.id, %error, "its endpoint could not be read; it is tried again");
+            warn_of_own_failure(&shared, delivery.id, &error.to_string());
             return AttemptEnd::OwnFailure;
         }
     };
@@ -117,7 +117,7 @@ async fn attempt(shared: Arc<Shared>, delivery: Delivery) -> AttemptEnd {
     let request = webhook::request(&delivery, &keyring, at, shared.settings.timeout);
     let outcome = shared.transport.send_boxed(request).await;
     if let Err(TransportError::Internal(why)) = &outcome {
-        tracing::warn!(delivery = %delivery.id, why, "a failure of our own; it is tried again");
+        warn_of_own_failure(&shared, delivery.id, why);
     }
     tracing::debug!(
         delivery = %delivery.id,
@@ -129,4 +129,10 @@ async fn attempt(shared: Arc<Shared>, delivery: Delivery) -> AttemptEnd {
         "attempted"
     );
     AttemptEnd::Sent { at, outcome }
+}
+
+/// Nobody is charged with it, so nobody but the operator hears of it.
+fn warn_of_own_failure(shared: &Shared, delivery: DeliveryId, why: &str) {
+    let earlier = shared.scheduler().own_failures();
+    tracing::warn!(%delivery, why, earlier, "an attempt failed for a reason of our own; it is made again");
 }
