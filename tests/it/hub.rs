@@ -2,6 +2,7 @@
 
 mod clock;
 mod deliveries;
+mod ending;
 mod failing;
 mod limits;
 mod own_failures;

@@ -79,7 +79,13 @@ impl SqliteStore {
             .ask(move |writer| writer.limit_pages(to_what_there_is))
     }
 
-    fn read_with<'a, T: Send + 'static>(
+    /// A bug in the middle of a write.
+    #[cfg(test)]
+    pub(crate) fn panic_in_writer(&self) -> ReadResult<'_, ()> {
+        self.writer.ask(|_| panic!("a bug"))
+    }
+
+    pub(crate) fn read_with<'a, T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> ReadResult<'a, T> {

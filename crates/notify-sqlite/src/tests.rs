@@ -7,6 +7,7 @@ mod opening;
 mod restarting;
 mod sharing;
 mod space;
+mod threads;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -53,6 +53,9 @@ async fn long_form() -> ExitCode {
             let error = syscalls::disk_error(nth).await;
             sound &= error.lost == 0 && error.code == Some(4);
         }
+        for what in [syscalls::Quiet::Trimming, syscalls::Quiet::Registering] {
+            sound &= syscalls::disk_error_while(what).await.code == Some(4);
+        }
     } else {
         println!("skipped: strace is not installed");
         sound = false;

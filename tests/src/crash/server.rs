@@ -84,6 +84,11 @@ impl Server {
         }
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// `kill -9`.
     pub async fn kill(self) {
         signal(self.pid, "KILL").await;
