@@ -4,7 +4,7 @@ use std::sync::mpsc::channel;
 
 use super::*;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+#[tokio::test]
 async fn a_token_is_read_while_every_long_read_is_busy() {
     let bench = Bench::new();
     let store = bench.open();
