@@ -198,9 +198,12 @@ async fn channels_are_counted_until_their_job_ends() {
 /// and after it did its work; which ones is up to the seed.
 fn dawdling(seed: u64) -> HookedStore<MemoryStore> {
     let calls = AtomicU64::new(0);
-    HookedStore::new(MemoryStore::default(), move |call, _| {
+    HookedStore::new(MemoryStore::default(), move |call, moment| {
         let nth = calls.fetch_add(1, Ordering::Relaxed);
-        let turns = Draw::new(seed.wrapping_mul(1_000).wrapping_add(nth)).below(12);
+        let mut draw = Draw::new(seed.wrapping_mul(1_000).wrapping_add(nth));
+        // What was read long ago is what misses the most.
+        let read = (call, moment) == ("read", Moment::After);
+        let turns = draw.below(if read { 100 } else { 6 });
         async move {
             if matches!(call, "read" | "write") {
                 for _ in 0..turns {
