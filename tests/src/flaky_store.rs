@@ -11,7 +11,7 @@ use notify_core::endpoint::Endpoint;
 use notify_core::store::{
     Batch, BoxFuture, Counters, DeadFilter, EndpointChange, JobView, List, Listed, Page,
     ReadResult, RegisterError, Registered, Registration, Retention, Room, Store, StoreError,
-    TokenHash, Written,
+    TokenHash, Trimmed, Written,
 };
 use notify_core::{DeliveryId, EndpointId, EndpointUrl, JobId, JobStatus, Timestamp};
 
@@ -162,8 +162,13 @@ impl<S: Store> Store for FlakyStore<S> {
         self.risk(|store| store.change_endpoint(endpoint, change))
     }
 
-    fn trim(&self, now: Timestamp, retention: Retention, limit: usize) -> ReadResult<'_, u64> {
-        self.risk(|store| store.trim(now, retention, limit))
+    fn trim(
+        &self,
+        now: Timestamp,
+        retention: Retention,
+        rows_max: usize,
+    ) -> ReadResult<'_, Trimmed> {
+        self.risk(|store| store.trim(now, retention, rows_max))
     }
 
     fn endpoint(&self, endpoint: EndpointId) -> ReadResult<'_, Option<Endpoint>> {

@@ -9,7 +9,7 @@ use notify_core::endpoint::Endpoint;
 use notify_core::store::{
     Batch, BoxFuture, Counters, DeadFilter, EndpointChange, JobView, List, Listed, Page,
     ReadResult, RegisterError, Registered, Registration, Retention, Room, Store, StoreError,
-    TokenHash, Written,
+    TokenHash, Trimmed, Written,
 };
 use notify_core::{DeliveryId, EndpointId, EndpointUrl, JobId, JobStatus, Timestamp};
 
@@ -163,8 +163,13 @@ impl<S: Store> Store for HookedStore<S> {
         pass_on!(self.change_endpoint(endpoint, change))
     }
 
-    fn trim(&self, now: Timestamp, retention: Retention, limit: usize) -> ReadResult<'_, u64> {
-        pass_on!(self.trim(now, retention, limit))
+    fn trim(
+        &self,
+        now: Timestamp,
+        retention: Retention,
+        rows_max: usize,
+    ) -> ReadResult<'_, Trimmed> {
+        pass_on!(self.trim(now, retention, rows_max))
     }
 
     fn clock_set(&self, step: ClockStep) -> ReadResult<'_, ()> {

@@ -12,7 +12,7 @@ use notify_core::event::Fingerprint;
 use notify_core::store::{
     Append, AppendError, Appended, Batch, BoxFuture, Counters, DeadFilter, EndpointChange, JobView,
     List, Listed, Page, ReadResult, RegisterError, Registered, Registration, Retention, Room,
-    StaleLease, Store, StoreError, TokenHash, Written,
+    StaleLease, Store, StoreError, TokenHash, Trimmed, Written,
 };
 use notify_core::{
     DeliveryId, EndpointId, EndpointUrl, IdempotencyKey, JobId, JobStatus, Timestamp,
@@ -155,14 +155,19 @@ impl<S: Store> Store for RepeatingStore<S> {
         })
     }
 
-    fn trim(&self, now: Timestamp, retention: Retention, limit: usize) -> ReadResult<'_, u64> {
+    fn trim(
+        &self,
+        now: Timestamp,
+        retention: Retention,
+        rows_max: usize,
+    ) -> ReadResult<'_, Trimmed> {
         Box::pin(async move {
-            let count = self.inner.trim(now, retention, limit).await?;
-            if count < limit as u64 {
-                let repeated = self.inner.trim(now, retention, limit);
-                assert_eq!(self.repeat(repeated).await, Ok(0));
+            let trimmed = self.inner.trim(now, retention, rows_max).await?;
+            if !trimmed.more {
+                let repeated = self.inner.trim(now, retention, rows_max);
+                assert_eq!(self.repeat(repeated).await, Ok(Trimmed::default()));
             }
-            Ok(count)
+            Ok(trimmed)
         })
     }
 

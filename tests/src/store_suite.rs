@@ -317,6 +317,9 @@ macro_rules! store_suite {
                 a_finished_job_with_something_pending_is_kept
                 dead_letters_have_their_own_retention
                 a_trim_keeps_to_its_limit
+                a_job_of_many_rows_is_a_step_of_its_own
+                a_dead_letter_of_a_clock_that_was_ahead_keeps_no_other
+                a_redelivery_is_forgotten_with_its_job
                 a_redelivery_puts_retention_off
                 a_forgotten_job_begins_anew
                 what_is_known_of_an_endpoint_outlives_its_jobs

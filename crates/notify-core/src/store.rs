@@ -134,9 +134,17 @@ pub trait Store: Send + Sync + 'static {
         change: EndpointChange,
     ) -> ReadResult<'_, Option<Endpoint>>;
 
-    /// Forgets jobs whose retention is over, and dead letters whose is; at most
-    /// `limit` of each, so that a call is short. Says how many it forgot.
-    fn trim(&self, now: Timestamp, retention: Retention, limit: usize) -> ReadResult<'_, u64>;
+    /// Forgets jobs whose retention is over, those that ended first going first,
+    /// and dead letters whose is, by when they were given up. So that a call is
+    /// short it stops after the job with which it has forgotten `rows_max` rows
+    /// (events, deliveries, attempts, keys), and after `rows_max` dead letters, or
+    /// earlier; it forgets something if there is something to forget.
+    fn trim(
+        &self,
+        now: Timestamp,
+        retention: Retention,
+        rows_max: usize,
+    ) -> ReadResult<'_, Trimmed>;
 
     /// The clock by which times are passed in was set. Brings what is pending to
     /// the new time: due times by [`ClockStep::due`]; by [`ClockStep::stamp`] when
@@ -428,6 +436,15 @@ pub struct Retention {
     pub jobs: Duration,
     /// A dead letter, from when it was given up.
     pub dead_letters: Duration,
+}
+
+/// What a step of trimming came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    /// Jobs and dead letters that it forgot.
+    pub forgotten: u64,
+    /// Whether there is more to do now.
+    pub more: bool,
 }
 
 /// What a store holds.

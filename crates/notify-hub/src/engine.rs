@@ -17,7 +17,9 @@
 mod admission;
 mod committer;
 mod dispatcher;
+mod pause;
 mod setting;
+mod trimming;
 mod watch;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,7 +91,7 @@ struct Shared {
 struct Operation {
     append: Append,
     reply: oneshot::Sender<Result<EventId, NotifyError>>,
-    admitted: Admitted,
+    _admitted: Admitted,
 }
 
 /// Where the engine stands; only moves forward.
@@ -175,7 +177,7 @@ impl Engine {
         let operation = Operation {
             append,
             reply,
-            admitted,
+            _admitted: admitted,
         };
         self.shared
             .operations

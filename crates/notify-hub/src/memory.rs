@@ -19,7 +19,7 @@ use notify_core::job::JobStatus;
 use notify_core::store::{
     Batch, BoxFuture, Counters, DeadFilter, EndpointChange, JobView, List, Listed, PAGE_BYTES_MAX,
     Page, ReadResult, RegisterError, Registered, Registration, Retention, Room, Store, StoreError,
-    TokenHash, Written,
+    TokenHash, Trimmed, Written,
 };
 use notify_core::{DeliveryId, EndpointId, EndpointUrl, EventRecord, JobId, Timestamp};
 
@@ -316,8 +316,13 @@ impl Store for MemoryStore {
         })
     }
 
-    fn trim(&self, now: Timestamp, retention: Retention, limit: usize) -> ReadResult<'_, u64> {
-        self.read(|state| state.trim(now, retention, limit))
+    fn trim(
+        &self,
+        now: Timestamp,
+        retention: Retention,
+        rows_max: usize,
+    ) -> ReadResult<'_, Trimmed> {
+        self.read(|state| state.trim(now, retention, rows_max))
     }
 
     fn clock_set(&self, step: ClockStep) -> ReadResult<'_, ()> {

@@ -9,7 +9,7 @@ use notify_core::endpoint::Endpoint;
 use notify_core::store::{
     Batch, BoxFuture, Counters, DeadFilter, EndpointChange, JobView, List, Listed, Page,
     ReadResult, RegisterError, Registered, Registration, Retention, Room, Store, StoreError,
-    TokenHash, Written,
+    TokenHash, Trimmed, Written,
 };
 use notify_core::{DeliveryId, EndpointId, EndpointUrl, JobId, JobStatus, Timestamp};
 use rusqlite::Connection;
@@ -199,9 +199,14 @@ impl Store for SqliteStore {
             .ask(move |writer| writer.change_endpoint(endpoint, change))
     }
 
-    fn trim(&self, now: Timestamp, retention: Retention, limit: usize) -> ReadResult<'_, u64> {
+    fn trim(
+        &self,
+        now: Timestamp,
+        retention: Retention,
+        rows_max: usize,
+    ) -> ReadResult<'_, Trimmed> {
         self.writer
-            .ask(move |writer| writer.trim(now, retention, limit))
+            .ask(move |writer| writer.trim(now, retention, rows_max))
     }
 
     fn clock_set(&self, step: ClockStep) -> ReadResult<'_, ()> {

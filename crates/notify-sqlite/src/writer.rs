@@ -86,6 +86,8 @@ pub(crate) struct Writer {
     fresh: HashMap<i64, Delivery>,
     /// Whether what an earlier life left behind has been looked at by today's clock.
     taken_up: bool,
+    /// The dead letter up to which retention was looked at in turn.
+    swept: i64,
     /// Whether someone else held the database when it was last to be written to.
     held: bool,
 }
@@ -119,6 +121,7 @@ impl Writer {
             stored_meta: MetaRow::NEW,
             fresh: HashMap::new(),
             taken_up: false,
+            swept: 0,
             held: false,
         };
         let fault = |fault| OpenError::fault(&database, fault);

@@ -221,8 +221,8 @@ impl World {
 
     fn trim(&mut self) {
         let now = self.sched_now();
-        let trimmed = self.store.memory().trim(now, self.plan.retention, 256);
-        if at_once(trimmed).unwrap_or_default() > 0 {
+        let trimmed = self.store.memory().trim(now, self.plan.retention, 512);
+        if at_once(trimmed).unwrap_or_default().forgotten > 0 {
             self.note(|| "trimmed".to_owned());
             self.ledger.trimmed(now, &self.store);
         }

@@ -10,7 +10,7 @@ use notify_core::event::JobEvent;
 use notify_core::job::JobStatus;
 use notify_core::store::{
     Append, AppendError, Appended, Batch, DeadFilter, List, Listed, RegisterError, RegisterWebhook,
-    Registered, Registration, Room, Store, Written,
+    Registered, Registration, Retention, Room, Store, Written,
 };
 use notify_core::{
     DeliveryId, EndpointId, EndpointUrl, EventLimits, EventRecord, IdempotencyKey, JobId, Timestamp,
@@ -315,6 +315,14 @@ impl<S: Store> Rig<S> {
 
     pub(super) async fn next_due(&self) -> Option<Timestamp> {
         self.store.next_due(self.now()).await.unwrap()
+    }
+
+    /// Forgets all that is past `retention`, in one step; how much that was.
+    pub(super) async fn trim(&self, retention: Retention) -> u64 {
+        let trimmed = self.store.trim(self.now(), retention, PLENTY).await;
+        let trimmed = trimmed.unwrap();
+        assert!(!trimmed.more, "{trimmed:?}");
+        trimmed.forgotten
     }
 
     pub(super) async fn pending(&self) -> u64 {

@@ -5,7 +5,7 @@ use notify_core::store::{DeadFilter, EndpointChange, Retention, Store};
 use notify_core::{JobEvent, Keyring, Secret};
 
 use super::StoreFactory;
-use super::rig::{PLENTY, Rig, completed, job, secs, url};
+use super::rig::{Rig, completed, job, secs, url};
 
 const RETENTION: Retention = Retention {
     jobs: secs(60),
@@ -13,7 +13,7 @@ const RETENTION: Retention = Retention {
 };
 
 async fn trim<S: Store>(rig: &Rig<S>) -> u64 {
-    rig.store.trim(rig.now(), RETENTION, PLENTY).await.unwrap()
+    rig.trim(RETENTION).await
 }
 
 async fn is_known<S: Store>(rig: &Rig<S>, of: &str) -> bool {
@@ -136,14 +136,75 @@ pub async fn a_trim_keeps_to_its_limit(factory: &impl StoreFactory) {
     }
     rig.wait(secs(3_600));
     let mut counts = Vec::new();
-    for _ in 0..5 {
-        counts.push(rig.store.trim(rig.now(), RETENTION, 2).await.unwrap());
+    for _ in 0..8 {
+        let trimmed = rig.store.trim(rig.now(), RETENTION, 1).await.unwrap();
+        counts.push((trimmed.forgotten, trimmed.more));
         if counts.len() == 1 {
             // Those that ended first go first.
-            assert!(!is_known(&rig, "job-0").await && is_known(&rig, "job-2").await);
+            assert!(!is_known(&rig, "job-0").await && is_known(&rig, "job-1").await);
         }
     }
-    assert_eq!(counts, [4, 4, 4, 2, 0]);
+    // A job and a dead letter at a time.
+    let mut expected = [(2, true); 8];
+    (expected[6], expected[7]) = ((2, false), (0, false));
+    assert_eq!(counts, expected);
+}
+
+pub async fn a_job_of_many_rows_is_a_step_of_its_own(factory: &impl StoreFactory) {
+    let rig = Rig::fresh(factory).await;
+    let large = (0..40).map(|_| rig.append("large", JobEvent::queued()));
+    rig.write(large.collect()).await;
+    for name in ["large", "small-0", "small-1", "small-2"] {
+        rig.accept(rig.append(name, completed())).await;
+        rig.wait(secs(1));
+    }
+    rig.wait(secs(60));
+    for expected in [(1, true), (3, false)] {
+        let trimmed = rig.store.trim(rig.now(), RETENTION, 30).await.unwrap();
+        assert_eq!((trimmed.forgotten, trimmed.more), expected);
+    }
+}
+
+pub async fn a_dead_letter_of_a_clock_that_was_ahead_keeps_no_other(factory: &impl StoreFactory) {
+    let rig = Rig::fresh(factory).await;
+    let now = rig.now();
+    rig.set(now.plus(secs(10 * 365 * 86_400)));
+    rig.bury(&url("a"), "ahead", DeadReason::Exhausted).await;
+    rig.set(now);
+    for name in ["b", "c"] {
+        rig.bury(&url("a"), name, DeadReason::Exhausted).await;
+    }
+    rig.wait(secs(600));
+    assert_eq!(trim(&rig).await, 2);
+    let left = rig.dead(DeadFilter::default()).await;
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].job_id, job("ahead"));
+    rig.set(now.plus(secs(11 * 365 * 86_400)));
+    assert_eq!(trim(&rig).await, 1);
+}
+
+pub async fn a_redelivery_is_forgotten_with_its_job(factory: &impl StoreFactory) {
+    let rig = Rig::fresh(factory).await;
+    let dead = rig.bury(&url("a"), "job", DeadReason::Exhausted).await;
+    // So many more that a bounded list lets go of it.
+    let more = (0..1_100).map(|_| rig.append_for(&url("a"), "job", JobEvent::processing(1)));
+    rig.write(more.collect()).await;
+    // The first of them, which is no progress, and the newest.
+    for _ in 0..2 {
+        let leased = rig.claim_one().await;
+        rig.settle(leased, Outcome::Delivered).await;
+    }
+    let redelivered = rig.store.redeliver(rig.now(), DeadFilter::default()).await;
+    assert_eq!(redelivered, Ok(1));
+    let leased = rig.claim_one().await;
+    assert_eq!(leased.delivery().id, dead);
+    rig.settle(leased, Outcome::Delivered).await;
+    let listed = rig.deliveries("job").await;
+    assert!(listed.iter().any(|delivery| delivery.id == dead));
+    rig.accept(rig.append("job", completed())).await;
+    rig.wait(secs(60));
+    assert_eq!(trim(&rig).await, 1);
+    assert_eq!(rig.store.delivery(dead).await, Ok(None));
 }
 
 pub async fn a_redelivery_puts_retention_off(factory: &impl StoreFactory) {

@@ -6,16 +6,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use notify_core::clock::Forbearance;
 use notify_core::delivery::Settle;
 use notify_core::store::{Batch, StoreError, Written};
 use notify_core::{EventId, Timestamp};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
-use super::admission::Admitted;
+use super::pause::Pause;
+use super::trimming::Trimming;
 use super::{Operation, Phase, Shared};
 use crate::error::{NotifyError, appended};
 
@@ -23,26 +23,21 @@ use crate::error::{NotifyError, appended};
 const BATCH_OPERATIONS_MAX: usize = 1_024;
 /// The most deliveries that one claim takes out of the store.
 const CLAIM_DELIVERIES_MAX: usize = 1_024;
-/// The most jobs and dead letters that one step of trimming forgets.
-const TRIM_STEP_MAX: usize = 256;
-const TRIM_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a store that is full is left alone.
-const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Committer {
     pub(super) shared: Arc<Shared>,
     operations: mpsc::UnboundedReceiver<Operation>,
-    /// Settles of a batch that a full store did not take.
+    /// Settles of batches that the store did not take.
     pub(super) kept: Vec<Settle>,
+    /// Operations of a batch that the store could not be asked for.
+    waiting: Vec<Operation>,
+    pause: Pause,
     pub(super) next_due: Option<Timestamp>,
     pub(super) claim_wanted: bool,
-    paused_until: Option<Instant>,
+    pub(super) trimming: Trimming,
     /// How much longer to keep what has ended, by a clock that may be wrong.
     pub(super) forbearance: Forbearance,
 }
-
-/// Who waits for the answer to one append, and its place among the waiting.
-type Waiting = (oneshot::Sender<Result<EventId, NotifyError>>, Admitted);
 
 /// The store does nothing more, and neither does the committer.
 struct Failed(StoreError);
@@ -54,9 +49,11 @@ impl Committer {
             shared,
             operations,
             kept: Vec::new(),
+            waiting: Vec::new(),
+            pause: Pause::default(),
             next_due: None,
             claim_wanted: true,
-            paused_until: None,
+            trimming: Trimming::new(Instant::now()),
             forbearance: Forbearance::default(),
         }
     }
@@ -65,42 +62,46 @@ impl Committer {
         if let Err(Failed(error)) = self.work().await {
             self.shared.store_failed(&error).await;
             self.operations.close();
+            let mut rest = std::mem::take(&mut self.waiting);
             while let Ok(operation) = self.operations.try_recv() {
-                let _ = operation.reply.send(Err(NotifyError::StoreFailed));
+                rest.push(operation);
             }
+            refuse(rest, &NotifyError::StoreFailed);
         }
     }
 
     async fn work(&mut self) -> Result<(), Failed> {
         let shared = Arc::clone(&self.shared);
         let mut phase = shared.phase.subscribe();
-        let mut trim = interval(TRIM_INTERVAL);
-        trim.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut gathered = Vec::new();
         loop {
             if !self.is_paused()
                 && let Err(error) = self.follow_clock().await
             {
-                let kept = std::mem::take(&mut self.kept);
-                self.after_failure(error, kept)?;
+                self.after_failure(error, Vec::new(), Vec::new())?;
             }
             self.claim().await?;
             // While it drains nothing is claimed, so nothing falls due.
             let running = *phase.borrow() == Phase::Running;
             let next_due = self.next_due.filter(|_| running);
             let due = next_due.map(|at| shared.steady().instant_of(at));
-            let wake_at = self.paused_until.or(due);
+            let paused_until = self.paused_until();
+            let wake_at = paused_until.or(due);
+            // Callers who wait for the store do so where their number is bounded.
+            let open = paused_until.is_none() || self.pause.refusal().is_some();
             tokio::select! {
-                _ = self.operations.recv_many(&mut gathered, BATCH_OPERATIONS_MAX) => {}
+                _ = self.operations.recv_many(&mut gathered, BATCH_OPERATIONS_MAX), if open => {}
                 () = shared.commit.notified() => {}
                 () = until(wake_at) => self.claim_wanted = true,
                 _ = phase.changed() => {}
-                _ = trim.tick() => self.trim().await,
+                () = sleep_until(self.trimming.at) => {}
             }
             if *phase.borrow_and_update() >= Phase::Closing {
                 return self.finish(gathered).await;
             }
+            let begun = Instant::now();
             self.write(std::mem::take(&mut gathered)).await?;
+            self.trim(begun.elapsed()).await;
         }
     }
 
@@ -110,55 +111,46 @@ impl Committer {
         while let Ok(operation) = self.operations.try_recv() {
             rest.push(operation);
         }
-        self.paused_until = None;
-        self.write(rest).await
+        loop {
+            self.pause.cut_short();
+            self.write(std::mem::take(&mut rest)).await?;
+            match self.paused_until() {
+                // What is kept is sent once more by the next process.
+                Some(until) if !self.waiting.is_empty() => sleep_until(until).await,
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// One batch: settles first, then these operations.
     async fn write(&mut self, operations: Vec<Operation>) -> Result<(), Failed> {
         if self.is_paused() {
-            for operation in operations {
-                let _ = operation.reply.send(Err(NotifyError::StoreFull));
+            match self.pause.refusal() {
+                Some(refusal) => refuse(operations, refusal),
+                None => self.waiting.extend(operations),
             }
             return Ok(());
         }
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.extend(operations);
         let mut settles = std::mem::take(&mut self.kept);
         let may_lease = {
             let mut scheduler = self.shared.scheduler();
             settles.extend(std::iter::from_fn(|| scheduler.poll_settle()));
             scheduler.room()
         };
-        if operations.is_empty() && settles.is_empty() {
+        if waiting.is_empty() && settles.is_empty() {
             return Ok(());
         }
-        let (appends, waiting): (Vec<_>, Vec<Waiting>) = operations
-            .into_iter()
-            .map(
-                |Operation {
-                     append,
-                     reply,
-                     admitted,
-                 }| (append, (reply, admitted)),
-            )
-            .unzip();
-        let jobs: Vec<_> = appends.iter().map(|append| append.job.clone()).collect();
-        let kept = settles.clone();
-        let now = self.shared.now();
-        match self
-            .shared
-            .store
-            .write(
-                now,
-                Batch {
-                    settles,
-                    appends,
-                    may_lease,
-                },
-            )
-            .await
-        {
+        let batch = Batch {
+            settles: settles.clone(),
+            appends: waiting.iter().map(|one| one.append.clone()).collect(),
+            may_lease,
+        };
+        match self.shared.store.write(self.shared.now(), batch).await {
             Ok(written) => {
-                for (job, outcome) in jobs.iter().zip(&written.appends) {
+                for (operation, outcome) in waiting.iter().zip(&written.appends) {
+                    let job = &operation.append.job;
                     if let Ok(appended) = outcome
                         && let Some(behind) = self.shared.live.publish(job, &appended.record)
                     {
@@ -166,17 +158,12 @@ impl Committer {
                     }
                 }
                 let answers = self.take_in(written);
-                for ((reply, _admitted), answer) in waiting.into_iter().zip(answers) {
-                    let _ = reply.send(answer);
+                for (operation, answer) in waiting.into_iter().zip(answers) {
+                    let _ = operation.reply.send(answer);
                 }
                 Ok(())
             }
-            Err(error) => {
-                for (reply, _admitted) in waiting {
-                    let _ = reply.send(Err(error.clone().into()));
-                }
-                self.after_failure(error, kept)
-            }
+            Err(error) => self.after_failure(error, settles, waiting),
         }
     }
 
@@ -207,12 +194,13 @@ impl Committer {
                 self.take_in(written);
                 Ok(())
             }
-            Err(error) => self.after_failure(error, Vec::new()),
+            Err(error) => self.after_failure(error, Vec::new(), Vec::new()),
         }
     }
 
     /// Hands what was written on to the scheduler, and makes the callers' answers.
     fn take_in(&mut self, written: Written) -> Vec<Result<EventId, NotifyError>> {
+        self.pause.handle_taken();
         self.next_due = written.next_due;
         let mut scheduler = self.shared.scheduler();
         let answer = |outcome| match outcome {
@@ -239,36 +227,48 @@ impl Committer {
         answers
     }
 
-    /// A store that is full is asked again later, with the settles kept; any
-    /// other failure is the end.
-    fn after_failure(&mut self, error: StoreError, kept: Vec<Settle>) -> Result<(), Failed> {
-        if error != StoreError::Full {
-            return Err(Failed(error));
+    /// A store that is full, or can't be asked now, is asked again later, with what
+    /// it did not take; any other failure is the end.
+    fn after_failure(
+        &mut self,
+        error: StoreError,
+        mut settles: Vec<Settle>,
+        mut operations: Vec<Operation>,
+    ) -> Result<(), Failed> {
+        // What an earlier call left is there still, whatever this one was.
+        settles.append(&mut self.kept);
+        operations.append(&mut self.waiting);
+        let now = Instant::now();
+        match error {
+            StoreError::Full => {
+                tracing::warn!("the store has no space left; deliveries wait");
+                self.pause.handle_full(now);
+                refuse(operations, &error.into());
+            }
+            StoreError::NotNow if self.pause.handle_not_now(now) => self.waiting = operations,
+            StoreError::NotNow => refuse(operations, &error.into()),
+            error => {
+                refuse(operations, &error.clone().into());
+                return Err(Failed(error));
+            }
         }
-        tracing::warn!("the store has no space left; deliveries wait");
-        self.kept = kept;
-        self.paused_until = Some(Instant::now() + FULL_PAUSE);
+        self.kept = settles;
+        self.claim_wanted = true;
         Ok(())
     }
 
     fn is_paused(&mut self) -> bool {
-        self.paused_until = self.paused_until.filter(|until| Instant::now() < *until);
-        self.paused_until.is_some()
+        self.paused_until().is_some()
     }
 
-    async fn trim(&mut self) {
-        let after_start = self.shared.steady().after_start();
-        let retention = self.shared.settings.retention;
-        let retention = self.forbearance.retention(after_start, retention);
-        let now = self.shared.now();
-        match self.shared.store.trim(now, retention, TRIM_STEP_MAX).await {
-            Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "forgot what is past its retention"),
-            Err(error) => {
-                tracing::warn!(%error, "trimming failed");
-                self.shared.heed(&error).await;
-            }
-        }
+    fn paused_until(&mut self) -> Option<Instant> {
+        self.pause.poll_until(Instant::now())
+    }
+}
+
+fn refuse(operations: Vec<Operation>, refusal: &NotifyError) {
+    for operation in operations {
+        let _ = operation.reply.send(Err(refusal.clone()));
     }
 }
 

@@ -10,7 +10,7 @@ use notify_core::job::{EventKind, JobHead, Refused};
 use notify_core::log::JobLog;
 use notify_core::store::{
     Append, AppendError, Appended, FreshIds, JobView, RegisterError, RegisterWebhook, Registered,
-    Registration, Retention, StaleLease, StoreError, TokenHash, Written,
+    Registration, Retention, StaleLease, StoreError, TokenHash, Trimmed, Written,
 };
 use notify_core::{
     DeliveryId, EndpointId, EndpointUrl, EventId, IdempotencyKey, JobId, Keyring, Timestamp,
@@ -172,7 +172,8 @@ impl State {
             return;
         };
         job.pending += 1;
-        if generation == 0 {
+        // A redelivery keeps its place in the list, unless that was cut off.
+        if generation == 0 || job.deliveries.iter().all(|(_, known)| *known != id) {
             job.deliveries.push_back((arrival, id));
         }
         if let Some(ended_at) = job.ended_at.take() {
@@ -442,33 +443,49 @@ impl State {
         }
     }
 
-    pub(super) fn trim(&mut self, now: Timestamp, retention: Retention, limit: usize) -> u64 {
-        let mut count = 0;
-        while count < limit
-            && let Some((ended_at, id)) = self.ended.first().cloned()
+    pub(super) fn trim(
+        &mut self,
+        now: Timestamp,
+        retention: Retention,
+        rows_max: usize,
+    ) -> Trimmed {
+        let mut trimmed = Trimmed::default();
+        let mut rows = 0;
+        while let Some((ended_at, id)) = self.ended.first().cloned()
             && now.since(ended_at) >= retention.jobs
         {
+            if rows >= rows_max {
+                trimmed.more = true;
+                break;
+            }
             self.ended.pop_first();
-            self.forget_job(&id);
-            count += 1;
+            rows += self.forget_job(&id);
+            trimmed.forgotten += 1;
         }
-        let mut letters = 0;
-        while letters < limit
-            && let Some((&key, dead)) = self.dead.first_key_value()
-            && now.since(dead.letter.died_at) >= retention.dead_letters
-        {
+        // Not in order: the clock may have been wrong when one was given up.
+        let dead = self.dead.iter();
+        let over = dead
+            .filter(|(_, dead)| now.since(dead.letter.died_at) >= retention.dead_letters)
+            .map(|(&key, _)| key);
+        let over: Vec<u64> = over.take(rows_max.saturating_add(1)).collect();
+        trimmed.more |= over.len() > rows_max;
+        for key in over.into_iter().take(rows_max) {
             self.take_dead(key);
-            letters += 1;
+            trimmed.forgotten += 1;
         }
-        (count + letters) as u64
+        trimmed
     }
 
-    fn forget_job(&mut self, id: &JobId) {
+    /// Forgets a job with all that it has; how many rows that were.
+    fn forget_job(&mut self, id: &JobId) -> usize {
         let Some(job) = self.jobs.remove(id) else {
-            return;
+            return 0;
         };
+        let mut rows = 1 + job.log.records().count() + job.idempotency.len();
         self.arrivals.remove(&job.arrival);
         for (_, delivery) in job.deliveries {
+            let settled = self.deliveries.get(&delivery);
+            rows += settled.map_or(0, |row| 1 + row.view.attempts.len());
             self.forget_delivery(delivery);
         }
         if let Some(subscriber) = job.webhook {
@@ -476,5 +493,6 @@ impl State {
         }
         let bytes = JOB_BYTES + job.key_bytes + job.log.memory_bytes();
         self.job_bytes = self.job_bytes.saturating_sub(bytes);
+        rows
     }
 }

@@ -153,7 +153,7 @@ async fn a_redelivery_outlives_its_job() {
         jobs: Duration::ZERO,
         dead_letters: Duration::MAX,
     };
-    assert_eq!(store.trim(NOW, retention, 10).await.unwrap(), 1);
+    assert_eq!(store.trim(NOW, retention, 10).await.unwrap().forgotten, 1);
     assert!(store.job(&job("a")).await.unwrap().is_none());
     assert_eq!(
         store.redeliver(NOW, DeadFilter::default()).await.unwrap(),

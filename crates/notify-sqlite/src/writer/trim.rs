@@ -1,52 +1,94 @@
-//! Forgetting what is past its retention, and giving space back, in small steps.
+//! Forgetting what is past its retention, and giving space back, in short steps.
+//!
+//! A step is one transaction, and all else that is to be written waits for it. So
+//! it is bounded in rows, and in time ([`STEP_TIME`]): on a disk that has to look
+//! for old pages, a row takes thousands of times as long as one in the cache.
+
+use std::time::{Duration, Instant};
 
 use notify_core::Timestamp;
-use notify_core::store::{Retention, StoreError};
-use rusqlite::params;
+use notify_core::store::{Retention, StoreError, Trimmed};
+use rusqlite::OptionalExtension;
 
 use super::Writer;
 use crate::error::Fault;
-use crate::rows::{JobRow, Record, millis, number, signed};
+use crate::rows::{JobRow, number, signed};
+
+/// How far a step may go.
+struct Bounds {
+    rows_max: usize,
+    until: Instant,
+}
+
+impl Bounds {
+    fn reached(&self, rows: usize) -> bool {
+        rows >= self.rows_max || Instant::now() >= self.until
+    }
+}
 
 impl Writer {
     pub(crate) fn trim(
         &mut self,
         now: Timestamp,
         retention: Retention,
-        limit: usize,
-    ) -> Result<u64, StoreError> {
-        let count = self.transact(|writer| {
-            let jobs = writer.trim_jobs(now, retention, limit)?;
-            let letters = writer.trim_dead(now, retention, limit)?;
-            Ok((jobs + letters) as u64)
+        rows_max: usize,
+    ) -> Result<Trimmed, StoreError> {
+        let mut trimmed = Trimmed::default();
+        self.transact(|writer| {
+            let bounds = Bounds {
+                rows_max,
+                until: Instant::now() + STEP_TIME,
+            };
+            writer.trim_jobs(latest(now, retention.jobs), &bounds, &mut trimmed)?;
+            writer.trim_dead(latest(now, retention.dead_letters), &bounds, &mut trimmed)
         })?;
-        self.give_back()?;
-        Ok(count)
+        if !trimmed.more {
+            trimmed.more = self.give_back()?;
+        }
+        Ok(trimmed)
     }
 
+    /// Forgets jobs that had ended at `latest`, the first to end first.
     fn trim_jobs(
         &mut self,
-        now: Timestamp,
-        retention: Retention,
-        limit: usize,
-    ) -> Result<usize, Fault> {
-        let limit = signed(limit as u64);
-        let rest = "WHERE ended_at IS NOT NULL ORDER BY ended_at, job_id LIMIT ?1";
-        let ended = JobRow::all(&self.conn, rest, [limit])?;
-        let is_over = |job: &&JobRow| {
-            let ended_at = job.ended_at.unwrap_or(now);
-            now.since(ended_at) >= retention.jobs
-        };
-        let mut count = 0;
-        for job in ended.iter().take_while(is_over) {
-            self.forget_job(job)?;
-            count += 1;
+        latest: i64,
+        bounds: &Bounds,
+        trimmed: &mut Trimmed,
+    ) -> Result<(), Fault> {
+        let mut rows = 0;
+        let mut after = (i64::MIN, i64::MIN);
+        while let Some(next) = self.next_ended(latest, after)? {
+            if trimmed.forgotten > 0 && bounds.reached(rows) {
+                trimmed.more = true;
+                break;
+            }
+            after = next;
+            match JobRow::numbered(&self.conn, next.1) {
+                Ok(Some(job)) => {
+                    rows += self.forget_job(&job)?;
+                    trimmed.forgotten += 1;
+                }
+                Ok(None) => {}
+                // It is kept for an operator to look at, and keeps no other.
+                Err(Fault::Damaged(what)) => tracing::warn!(what, "a job is not forgotten"),
+                Err(fault) => return Err(fault),
+            }
         }
-        Ok(count)
+        Ok(())
     }
 
-    fn forget_job(&mut self, job: &JobRow) -> Result<(), Fault> {
-        let named = {
+    /// When the first job that ended after that one did so, and its number.
+    fn next_ended(&self, latest: i64, after: (i64, i64)) -> Result<Option<(i64, i64)>, Fault> {
+        let mut next = self.conn.prepare_cached(NEXT_ENDED)?;
+        let place = next.query_row([latest, after.0, after.1], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        });
+        Ok(place.optional()?)
+    }
+
+    /// Forgets a job with all that it has; how many rows that were.
+    fn forget_job(&mut self, job: &JobRow) -> Result<usize, Fault> {
+        let settled = {
             let mut statement = self.conn.prepare_cached(
                 "SELECT delivery, endpoint FROM attempts WHERE job = ?1 AND state <> 0",
             )?;
@@ -54,7 +96,8 @@ impl Writer {
                 statement.query_map([job.number], |row| Ok((row.get(0)?, row.get(1)?)))?;
             settled.collect::<Result<Vec<(String, i64)>, _>>()?
         };
-        for (delivery, endpoint) in &named {
+        let mut rows = settled.len();
+        for (delivery, endpoint) in &settled {
             self.conn
                 .prepare_cached("DELETE FROM delivery_ids WHERE delivery = ?1")?
                 .execute([delivery])?;
@@ -63,66 +106,113 @@ impl Writer {
                 self.pacing.forget(&job.id, row.endpoint.id);
             }
         }
-        for table in ["attempts", "events", "idempotency"] {
-            self.conn
-                .prepare_cached(&format!("DELETE FROM {table} WHERE job = ?1"))?
+        for (table, key) in [
+            ("attempts", "job"),
+            ("events", "job"),
+            ("idempotency", "job"),
+            ("jobs", "id"),
+        ] {
+            rows += self
+                .conn
+                .prepare_cached(&format!("DELETE FROM {table} WHERE {key} = ?1"))?
                 .execute([job.number])?;
         }
-        self.conn
-            .prepare_cached("DELETE FROM jobs WHERE id = ?1")?
-            .execute([job.number])?;
         if let Some((endpoint, _)) = job.webhook {
             self.endpoints.release(&self.conn, endpoint)?;
         }
         self.jobs.remove(&job.id);
         self.meta.jobs -= 1;
+        Ok(rows)
+    }
+
+    /// Forgets dead letters that were given up by `latest`. They are numbered in
+    /// that order, as long as nobody sets the clock: so the oldest are looked at in
+    /// every step, and of the rest a few, in turn.
+    fn trim_dead(
+        &mut self,
+        latest: i64,
+        bounds: &Bounds,
+        trimmed: &mut Trimmed,
+    ) -> Result<(), Fault> {
+        let mut after = 0;
+        let mut dropped = 0;
+        while let Some((letter, died_at)) = self.next_dead(after)?
+            && died_at <= latest
+        {
+            if dropped > 0 && bounds.reached(dropped) {
+                trimmed.more = true;
+                break;
+            }
+            self.drop_dead(letter)?;
+            (after, dropped) = (letter, dropped + 1);
+        }
+        for _ in 0..SWEPT_A_STEP.min(bounds.rows_max.saturating_sub(dropped)) {
+            let Some((letter, died_at)) = self.next_dead(self.swept)? else {
+                self.swept = 0;
+                break;
+            };
+            self.swept = letter;
+            if died_at <= latest {
+                self.drop_dead(letter)?;
+                dropped += 1;
+            }
+        }
+        trimmed.forgotten += dropped as u64;
         Ok(())
     }
 
-    fn trim_dead(
-        &mut self,
-        now: Timestamp,
-        retention: Retention,
-        limit: usize,
-    ) -> Result<usize, Fault> {
-        let outdated: Vec<(i64, i64)> = {
-            let mut statement = self
-                .conn
-                .prepare_cached("SELECT id, died_at FROM dead_letters ORDER BY id LIMIT ?1")?;
-            let oldest = statement
-                .query_map([signed(limit as u64)], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            oldest.collect::<Result<_, _>>()?
-        };
-        let kept = signed(u64::try_from(retention.dead_letters.as_millis()).unwrap_or(u64::MAX));
-        // As `Timestamp::since`: what died in the future died just now.
-        let is_over = |died_at: i64| millis(now).saturating_sub(died_at).max(0) >= kept;
-        let mut count = 0;
-        for (number, _) in outdated.into_iter().take_while(|row| is_over(row.1)) {
-            self.drop_dead(number)?;
-            count += 1;
-        }
-        Ok(count)
+    /// The number of the dead letter after that one, and when it was given up.
+    fn next_dead(&self, after: i64) -> Result<Option<(i64, i64)>, Fault> {
+        let mut next = self
+            .conn
+            .prepare_cached("SELECT id, died_at FROM dead_letters WHERE id > ?1 LIMIT 1")?;
+        let place = next.query_row([after], |row| Ok((row.get(0)?, row.get(1)?)));
+        Ok(place.optional()?)
     }
 
-    /// Shortens the database by a few pages if many are free.
-    fn give_back(&mut self) -> Result<(), StoreError> {
-        let free = number(&self.conn, "PRAGMA freelist_count", [])?.unwrap_or_default();
-        let pages = number(&self.conn, "PRAGMA page_count", [])?.unwrap_or_default();
-        if free < FREE_PAGES_KEPT || free < pages / 8 {
-            return Ok(());
+    /// Shortens the database by a few pages if many are free; says whether still
+    /// many are.
+    fn give_back(&mut self) -> Result<bool, StoreError> {
+        if !self.has_much_free()? {
+            return Ok(false);
         }
         self.transact(|writer| {
             let sql = format!("PRAGMA incremental_vacuum({PAGES_A_STEP})");
             // Each row that this statement steps over frees a page.
             let mut statement = writer.conn.prepare(&sql)?;
-            let mut rows = statement.query(params![])?;
+            let mut rows = statement.query([])?;
             while rows.next()?.is_some() {}
             Ok(())
-        })
+        })?;
+        Ok(self.has_much_free()?)
+    }
+
+    fn has_much_free(&self) -> Result<bool, Fault> {
+        let free = number(&self.conn, "PRAGMA freelist_count", [])?.unwrap_or_default();
+        let pages = number(&self.conn, "PRAGMA page_count", [])?.unwrap_or_default();
+        Ok(free >= FREE_PAGES_KEPT && free >= pages / 8)
     }
 }
 
+/// The latest time that is past a retention; as [`Timestamp::since`], for which
+/// what is yet to come is of now.
+fn latest(now: Timestamp, kept: Duration) -> i64 {
+    if kept.is_zero() {
+        return i64::MAX;
+    }
+    let kept = signed(u64::try_from(kept.as_millis()).unwrap_or(u64::MAX));
+    signed(now.as_millis()).saturating_sub(kept)
+}
+
+/// Asks the index alone.
+const NEXT_ENDED: &str = "SELECT ended_at, id FROM jobs \
+    WHERE ended_at <= ?1 AND (ended_at, id) > (?2, ?3) ORDER BY ended_at, id LIMIT 1";
+
+/// A step begins nothing more after so long.
+const STEP_TIME: Duration = Duration::from_millis(10);
+/// Dead letters, beside the oldest, that are looked at in a step.
+const SWEPT_A_STEP: usize = 64;
 /// Free pages that are not worth giving back: 8 MiB.
 const FREE_PAGES_KEPT: i64 = 2_048;
-/// 2 MiB a step.
-const PAGES_A_STEP: i64 = 512;
+/// 1 MiB a step.
+const PAGES_A_STEP: i64 = 256;

@@ -109,6 +109,7 @@ impl World {
         }
         match self.rng.between(0, 199) {
             0..=3 => Some((StoreError::Full, false)),
+            8..=11 => Some((StoreError::NotNow, false)),
             4 => Some((StoreError::OutcomeUnknown, false)),
             5..=7 => {
                 self.figures.lost_replies += 1;

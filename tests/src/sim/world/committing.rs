@@ -9,15 +9,12 @@ use notify_core::schedule::Scheduler;
 use notify_core::store::{Appended, Room, StoreError};
 
 use super::World;
-use super::process::{Asked, Process, STANDSTILL_MILLIS, StoreCall};
+use super::process::{Asked, LONG_PAUSE_MILLIS, Process, STANDSTILL_MILLIS, StoreCall};
 use super::producing::Answer;
 use crate::sim::agenda::Step;
 use crate::sim::ledger::Invariant;
 use crate::sim::sabotage::Sabotage;
 use crate::sim::store::Done;
-
-/// How long a store that is full is left alone, in milliseconds.
-const FULL_PAUSE_MILLIS: u64 = 1_000;
 
 impl World {
     pub(super) fn start(&mut self) {
@@ -69,7 +66,9 @@ impl World {
         }
         let mut asked = None;
         if let Some(until) = process.paused_until {
-            let refused: Vec<u64> = process.waiting.drain(..).collect();
+            let refuses = process.refuses;
+            let refused = process.waiting.drain(..).filter(|_| refuses);
+            let refused: Vec<u64> = refused.collect();
             let life = process.life;
             self.agenda.plan(until - millis, Step::Commit { life });
             for ticket in refused {
@@ -230,19 +229,36 @@ impl World {
                 self.take_in(tickets, done);
             }
             Err(error) => {
-                for ticket in tickets {
-                    self.answer(ticket, Answer::from(&error));
-                }
-                if error != StoreError::Full {
-                    // The store does nothing more: the process ends, and starts anew.
-                    self.crash();
+                let now = self.agenda.now();
+                let Some(process) = &mut self.process else {
                     return;
-                }
-                let until = self.agenda.now() + FULL_PAUSE_MILLIS;
-                if let Some(process) = &mut self.process {
-                    process.kept.splice(0..0, settles);
-                    process.paused_until = Some(until);
-                    process.claim_wanted = true;
+                };
+                let may_wait = match error {
+                    StoreError::Full => {
+                        process.pause(now + LONG_PAUSE_MILLIS, true);
+                        false
+                    }
+                    StoreError::NotNow => process.handle_not_now(now),
+                    _ => {
+                        for ticket in tickets {
+                            self.answer(ticket, Answer::from(&error));
+                        }
+                        // The store does nothing more: the process ends, and
+                        // starts anew.
+                        self.crash();
+                        return;
+                    }
+                };
+                process.kept.splice(0..0, settles);
+                process.claim_wanted = true;
+                if may_wait {
+                    for ticket in tickets.into_iter().rev() {
+                        process.waiting.push_front(ticket);
+                    }
+                } else {
+                    for ticket in tickets {
+                        self.answer(ticket, Answer::Later);
+                    }
                 }
             }
         }
@@ -270,6 +286,7 @@ impl World {
         if drop_one {
             leased.pop();
         }
+        process.not_now = None;
         process.next_due = done.next_due;
         self.poll_settles();
         for leased in leased {

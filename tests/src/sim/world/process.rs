@@ -13,6 +13,13 @@ use crate::sim::store::Done;
 /// What was due for so long, nobody will come for.
 pub(super) const STANDSTILL_MILLIS: u64 = 3_000;
 
+/// How long a store is left alone while callers are refused, in milliseconds.
+pub(super) const LONG_PAUSE_MILLIS: u64 = 1_000;
+/// While they wait: at first, and then twice as long each time.
+const SHORT_PAUSE_MILLIS: u64 = 20;
+/// For how long they wait.
+const PATIENCE_MILLIS: u64 = 1_000;
+
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) life: u64,
@@ -27,6 +34,10 @@ pub(super) struct Process {
     pub(super) next_due: Option<Timestamp>,
     pub(super) claim_wanted: bool,
     pub(super) paused_until: Option<u64>,
+    /// Callers are refused while it is paused, and do not wait.
+    pub(super) refuses: bool,
+    /// Since when the store can't be asked, and how often it was tried.
+    pub(super) not_now: Option<(u64, u32)>,
     /// What the scheduler must hold, by the process's own account.
     pub(super) ready: BTreeMap<EndpointId, BTreeSet<DeliveryId>>,
     pub(super) in_flight: BTreeMap<DeliveryId, (EndpointId, String)>,
@@ -65,6 +76,8 @@ impl Process {
             // The first claim is the recovery: what was pending is pending again.
             claim_wanted: true,
             paused_until: None,
+            refuses: false,
+            not_now: None,
             ready: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             unsettled: BTreeSet::new(),
@@ -75,6 +88,26 @@ impl Process {
     pub(super) fn time(&self, millis: u64) -> Timestamp {
         let passed = millis.saturating_sub(self.started_millis);
         self.wall_at_start.plus(Duration::from_millis(passed))
+    }
+
+    pub(super) fn pause(&mut self, until: u64, refuses: bool) {
+        self.paused_until = Some(until);
+        self.refuses = refuses;
+    }
+
+    /// The store can't be asked now. Says whether callers may wait for it.
+    pub(super) fn handle_not_now(&mut self, now: u64) -> bool {
+        let (since, tries) = self.not_now.unwrap_or((now, 0));
+        self.not_now = Some((since, tries + 1));
+        let left = PATIENCE_MILLIS.saturating_sub(now - since);
+        let short = SHORT_PAUSE_MILLIS << tries.min(10);
+        let wait = if left == 0 {
+            LONG_PAUSE_MILLIS
+        } else {
+            short.min(left)
+        };
+        self.pause(now + wait, left == 0);
+        left > 0
     }
 
     pub(super) fn is_idle(&self) -> bool {

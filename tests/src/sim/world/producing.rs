@@ -204,7 +204,7 @@ impl From<&AppendError> for Answer {
 impl From<&StoreError> for Answer {
     fn from(error: &StoreError) -> Self {
         match error {
-            StoreError::Full => Self::Later,
+            StoreError::Full | StoreError::NotNow => Self::Later,
             _ => Self::Unknown,
         }
     }
