@@ -66,9 +66,12 @@ impl World {
         }
         let mut asked = None;
         if let Some(until) = process.paused_until {
-            let refuses = process.refuses;
-            let refused = process.waiting.drain(..).filter(|_| refuses);
-            let refused: Vec<u64> = refused.collect();
+            let most = if process.refuses {
+                process.waiting.len()
+            } else {
+                0
+            };
+            let refused: Vec<u64> = process.waiting.drain(..most).collect();
             let life = process.life;
             self.agenda.plan(until - millis, Step::Commit { life });
             for ticket in refused {
