@@ -6,6 +6,7 @@
     reason = "what can't be set up or isn't there has failed"
 )]
 
+mod backup;
 mod curl;
 mod durable;
 mod events;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use notify_sqlite::BackupError;
 
 use crate::exit::{Exit, Stop, block_on};
 use crate::listen::{self, ListenOptions};
@@ -36,6 +37,7 @@ pub fn run(
         Command::Serve(args) => args.run(env),
         Command::Listen(args) => args.run(&env),
         Command::Check(args) => args.run(),
+        Command::Backup(args) => args.run(),
     });
     let exit = outcome.unwrap_or_else(|stop| {
         print::error(&format!("notify: {}", stop.message));
@@ -65,6 +67,8 @@ enum Command {
     Listen(ListenArgs),
     /// Scan a whole data directory, also beside the server that uses it
     Check(CheckArgs),
+    /// Copy a data directory's database, also beside the server that uses it
+    Backup(BackupArgs),
 }
 
 /// Settings come from flags, NOTIFY_… variables and a file, in this order.
@@ -189,6 +193,33 @@ impl CheckArgs {
         } else {
             Exit::Failure
         })
+    }
+}
+
+/// The copy is whole, up to when the command was given. To restore it, put it into
+/// an empty directory as notify.db and start the server on that.
+#[derive(Args)]
+struct BackupArgs {
+    /// The copy; a file that is there already is left as it is
+    file: PathBuf,
+    /// The data directory
+    #[arg(long, value_name = "DIR", default_value = "./notify-data")]
+    data_dir: PathBuf,
+}
+
+impl BackupArgs {
+    fn run(self) -> Result<Exit, Stop> {
+        let bytes = notify_sqlite::backup(&self.data_dir, &self.file).map_err(|error| Stop {
+            exit: match error {
+                BackupError::Open(_) => Exit::DataDir,
+                BackupError::Exists { .. } => Exit::Usage,
+                _ => Exit::Failure,
+            },
+            message: error.to_string(),
+        })?;
+        let file = print::escaped(&self.file.display().to_string());
+        print::line(&format!("{file}: {bytes} bytes"));
+        Ok(Exit::Success)
     }
 }
 

@@ -20,8 +20,10 @@
 //! - A directory belongs to one store at a time. One that was written by a later
 //!   version, or is damaged, is refused and left as it is.
 //!
-//! One thread writes and checkpoints; two read, and never wait for it. Dropping
-//! the store ends them.
+//! One thread writes and folds the log in, with the help of another when there is
+//! much to fold in; others read, and never wait for it. It waits for no reader, and
+//! only a moment for another process that holds the database: then it says
+//! [`NotNow`](notify_core::store::StoreError::NotNow). Dropping the store ends them.
 //!
 //! # The data directory
 //!
@@ -31,7 +33,7 @@
 //! | `notify.db-wal`, `notify.db-shm` | its log and the log's index, while it is open or after a crash |
 //! | `notify.lock` | locked by the process that has the directory |
 //!
-//! [`schema`] describes the tables, [`check`] scans them all.
+//! [`schema`] describes the tables, [`check`] scans them all, [`backup`] copies them.
 //!
 //! # Examples
 //!
@@ -45,6 +47,7 @@
 //! # Ok(()) }
 //! ```
 
+mod backup;
 mod check;
 mod connect;
 mod error;
@@ -58,6 +61,7 @@ mod wal;
 mod worker;
 mod writer;
 
+pub use backup::{BackupError, backup};
 pub use check::{Report, check};
 pub use connect::SQLITE_VERSION_MIN;
 pub use error::OpenError;
