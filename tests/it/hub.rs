@@ -7,6 +7,7 @@ mod failing;
 mod limits;
 mod own_failures;
 mod streams;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
