@@ -33,16 +33,6 @@ mod strace {
             error.said
         );
     }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_disk_error_that_no_event_meets_ends_the_program_too() {
-        for what in [syscalls::Quiet::Trimming, syscalls::Quiet::Registering] {
-            let ended = syscalls::disk_error_while(what).await;
-            assert_eq!(ended.code, Some(4), "{what:?}: {}", ended.stderr);
-            let why = "the store has failed: a commit failed";
-            assert!(ended.stderr.contains(why), "{what:?}: {}", ended.stderr);
-        }
-    }
 }
 
 mod root {

@@ -3,8 +3,11 @@
 //! **Cast.** The real program `notify` on real files ([`server`]); producers that
 //! keep a [`Ledger`] of every event that was acknowledged ([`load`]); a receiver
 //! that remembers every webhook; and ways to break things: `kill -9`, a kill or an
-//! I/O error at the Nth system call ([`syscalls`]), a power cut ([`power`]), a full
-//! disk ([`full`]).
+//! I/O error at the Nth system call ([`syscalls`]) or at a commit of one kind
+//! ([`quiet`]), a power cut ([`power`]), a full disk ([`full`]), too few descriptors
+//! ([`descriptors`]), a wrong clock ([`clock`]); and others at the same files: who
+//! read and lock them ([`foreign`], [`holders`], [`readers`]), or copy them while
+//! they are written ([`backup`]).
 //!
 //! **Check.** After each break the program is started again and every
 //! acknowledged event must be in its job's log, in order, without a gap or a
@@ -23,10 +26,18 @@
     reason = "a rig that can't do its part has failed, and it reports to a person"
 )]
 
+pub mod backup;
+pub mod clock;
+pub mod closing;
+pub mod descriptors;
+pub mod foreign;
 pub mod full;
+pub mod holders;
 pub mod kills;
 pub mod load;
 pub mod power;
+pub mod quiet;
+pub mod readers;
 pub mod server;
 pub mod syscalls;
 
@@ -61,6 +72,11 @@ impl Ledger {
         let doubled = events.iter().any(|event| event.id == id);
         assert!(!doubled, "{job}: {id} was acknowledged twice");
         events.push(Acknowledged { id, status });
+    }
+
+    /// Takes over what another noted of other jobs.
+    pub fn absorb(&mut self, other: Self) {
+        self.jobs.extend(other.jobs);
     }
 
     /// How many events were acknowledged.
@@ -119,10 +135,17 @@ impl Ledger {
     }
 }
 
-/// I3 and I4: sequences rise, and nothing follows a terminal event.
+/// I3 and I4: sequences rise from 1, without a gap but where progress was let go
+/// of, and nothing follows a terminal event.
 fn check_log(job: &str, page: &notify_core::store::Page) {
     let sequences: Vec<u64> = page.events.iter().map(|record| record.sequence()).collect();
     assert!(sequences.is_sorted_by(|a, b| a < b), "{job}: {sequences:?}");
+    let whole = page.events.windows(2).all(|pair| {
+        // What is progress follows `processing`.
+        pair[0].status() == JobStatus::Processing || pair[0].sequence() + 1 == pair[1].sequence()
+    });
+    let begins = sequences.first().is_none_or(|first| *first == 1);
+    assert!(whole && begins, "{job}: {sequences:?}");
     assert_eq!(
         sequences.last().copied().unwrap_or(0),
         page.head.sequence,

@@ -96,6 +96,11 @@ impl Program {
         self.child.id().expect("it is running")
     }
 
+    /// Whether it has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|ended| ended.is_none())
+    }
+
     /// Waits until it has closed its output, which it does by ending.
     pub async fn closed(&self) {
         self.stderr.ended().await;
@@ -179,6 +184,31 @@ fn within(mut command: Command, args: &[&str], env: &[(&str, &str)]) -> Command 
     }
     command.envs(env.iter().copied());
     command
+}
+
+/// The same command in a shell that sets a limit first, such as `ulimit -n 256`.
+pub fn under_shell(limit: &str, command: Command) -> Command {
+    let command = command.as_std();
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", &format!("{limit} && exec \"$0\" \"$@\"")])
+        .arg(command.get_program())
+        .args(command.get_args());
+    like(&mut limited, command);
+    limited
+}
+
+/// Has a wrapper's command run where another would, with its environment.
+pub fn like(wrapper: &mut Command, command: &std::process::Command) {
+    if let Some(dir) = command.get_current_dir() {
+        wrapper.current_dir(dir);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapper.env(name, value),
+            None => wrapper.env_remove(name),
+        };
+    }
 }
 
 /// In the folder of this program's profile; tests are one folder deeper.

@@ -2,7 +2,7 @@
 //! and answers as it is told to.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -67,7 +67,22 @@ impl Receiver {
     pub async fn answering(
         answer: impl Fn(usize, &Delivered) -> u16 + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::bind("127.0.0.1:0", answer).await
+    }
+
+    /// Answers at each of this machine's addresses, of which 127.0.0.0/8 has many.
+    ///
+    /// # Errors
+    /// If no port can be had.
+    pub async fn at_every_address() -> io::Result<Self> {
+        Self::bind("0.0.0.0:0", |_, _| 204).await
+    }
+
+    async fn bind(
+        address: &str,
+        answer: impl Fn(usize, &Delivered) -> u16 + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             delivered: watch::Sender::default(),
@@ -89,6 +104,16 @@ impl Receiver {
     /// A URL of the receiver.
     pub fn url(&self) -> String {
         format!("http://{}/hooks/results", self.address)
+    }
+
+    /// A URL of the receiver at one of this machine's addresses.
+    pub fn url_at(&self, host: Ipv4Addr) -> String {
+        format!("http://{host}:{}/hooks/results", self.address.port())
+    }
+
+    /// Looks at everything that came so far without a copy of it.
+    pub fn look<T>(&self, look: impl FnOnce(&[Delivered]) -> T) -> T {
+        look(&self.shared.delivered.borrow())
     }
 
     /// Everything that came so far.

@@ -1,9 +1,17 @@
 //! `cargo xtask crash`: the long form of the crash rig, built as a release is.
 
+use crate::need::Need;
 use crate::step::Step;
+use crate::suite::{FAKETIME, SQLITE, STRACE};
 
 /// Builds the program, breaks it, and says whether nothing was lost.
 pub(crate) fn run() -> bool {
+    for need in [STRACE, SQLITE, FAKETIME] {
+        // The rig goes on without, says what it left out, and is not content.
+        if let Err(missing) = need.ensure() {
+            println!("== crash: {missing}");
+        }
+    }
     let build = [
         "build",
         "--release",

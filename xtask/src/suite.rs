@@ -25,10 +25,21 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         module: "crash::strace",
-        needs: &[&Program {
-            name: "strace",
-            package: "strace",
-        }],
+        needs: &[&STRACE],
+    },
+    Suite {
+        module: "crash::attach",
+        // To trace what one has not started takes root on many machines, as
+        // mounting does.
+        needs: &[&STRACE, &Mounts],
+    },
+    Suite {
+        module: "crash::foreign",
+        needs: &[&SQLITE],
+    },
+    Suite {
+        module: "crash::clock",
+        needs: &[&FAKETIME],
     },
     Suite {
         module: "crash::root",
@@ -53,6 +64,24 @@ const SUITES: &[Suite] = &[
         needs: &[&RustdocJson],
     },
 ];
+
+/// It lets system calls fail.
+pub(crate) const STRACE: Program = Program {
+    name: "strace",
+    package: "strace",
+};
+
+/// A stranger at the database.
+pub(crate) const SQLITE: Program = Program {
+    name: "sqlite3",
+    package: "sqlite3",
+};
+
+/// The program itself is not used, but the library that it comes with.
+pub(crate) const FAKETIME: Program = Program {
+    name: "faketime",
+    package: "faketime",
+};
 
 /// One module of the integration tests and what it needs.
 struct Suite {

@@ -23,8 +23,9 @@ usage: cargo xtask <command>
   bench verify
       What it costs a receiver to verify a webhook, against the bare HMAC.
   crash
-      Kill the program, cut its power, fill and break its disk, again and again,
-      and count what is lost of what it acknowledged. Takes minutes, and root.
+      Kill the program, cut its power, fill and break its disk, lock, read and
+      copy its database, take its descriptors, set its clock wrong, and count what
+      is lost of what it acknowledged. Takes minutes, and root.
   package
       Make and build the package of every crate as it would be published, in the
       order of their dependencies. Uploads nothing. Takes minutes.

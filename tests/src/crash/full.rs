@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use super::kills::{arrivals, must_arrive};
+use super::closing::{arrivals, must_arrive};
 use super::load::Load;
 use super::power::Disk;
 use super::server::{Server, command, wait_until};

@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request;
@@ -24,6 +24,9 @@ use tokio::task::JoinSet;
 use super::Ledger;
 use super::server::KEY;
 
+/// How long a producer waits for an answer before it asks again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
 /// Producers at work.
 pub struct Load {
     shared: Arc<Shared>,
@@ -34,17 +37,43 @@ struct Shared {
     ledger: Mutex<Ledger>,
     /// Where the server listens; `None` while there is none.
     server: watch::Sender<Option<SocketAddr>>,
-    webhook: String,
+    work: Work,
     next_job: AtomicU64,
-    refused: AtomicU64,
+    calls: Mutex<Calls>,
     stop: watch::Sender<bool>,
+}
+
+/// What producers send.
+struct Work {
+    /// What their jobs are called, up to a number.
+    jobs: &'static str,
+    /// What follows an event's path.
+    query: String,
+    /// What follows an event's status.
+    result: String,
+}
+
+/// What became of the calls that were not simply accepted, and how long those
+/// took that were.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Calls {
+    /// Refused with a code.
+    pub refused: u64,
+    /// Of those, refused without saying when to come back.
+    pub refused_bare: u64,
+    /// Without an answer within 10 s, though the connection held.
+    pub unanswered: u64,
+    /// The longest that an accepted call took, or one without an answer.
+    pub slowest: Duration,
 }
 
 /// What became of one call.
 enum Answer {
     Accepted(EventId),
-    /// Refused; nothing was recorded.
-    Refused,
+    /// Refused; nothing was recorded. Says whether a time to come back was named.
+    Refused {
+        retry_after: bool,
+    },
     /// The connection broke: it may have been accepted or not.
     Unknown,
 }
@@ -52,12 +81,32 @@ enum Answer {
 impl Load {
     /// Starts so many producers, who tell `webhook` of every event.
     pub fn start(producers: usize, webhook: &str) -> Self {
+        let webhook: String = webhook.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let work = Work {
+            jobs: "job",
+            query: format!("?webhook_url={webhook}"),
+            result: String::new(),
+        };
+        Self::of(producers, work)
+    }
+
+    /// Starts so many producers of large events that nobody is told of.
+    pub fn bulky(producers: usize, result_bytes: usize) -> Self {
+        let work = Work {
+            jobs: "bulk",
+            query: String::new(),
+            result: format!(r#","result":"{}""#, "x".repeat(result_bytes)),
+        };
+        Self::of(producers, work)
+    }
+
+    fn of(producers: usize, work: Work) -> Self {
         let shared = Arc::new(Shared {
             ledger: Mutex::default(),
             server: watch::Sender::new(None),
-            webhook: webhook.to_owned(),
+            work,
             next_job: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
+            calls: Mutex::default(),
             stop: watch::Sender::new(false),
         });
         let mut tasks = JoinSet::new();
@@ -82,7 +131,20 @@ impl Load {
 
     /// How many calls were refused with a code.
     pub fn refused(&self) -> u64 {
-        self.shared.refused.load(Ordering::Relaxed)
+        self.calls().refused
+    }
+
+    /// What became of the calls so far.
+    pub fn calls(&self) -> Calls {
+        *self.shared.calls()
+    }
+
+    /// The same, of which the slowest is then forgotten.
+    pub fn take_calls(&self) -> Calls {
+        let mut calls = self.shared.calls();
+        let taken = *calls;
+        calls.slowest = Duration::ZERO;
+        taken
     }
 
     /// Lets each producer finish its event, then ends them.
@@ -99,13 +161,24 @@ impl Shared {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn note_refused(&self, retry_after: bool) {
+        let mut calls = self.calls();
+        calls.refused += 1;
+        calls.refused_bare += u64::from(!retry_after);
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One producer: job after job, event after event, until it is told to stop.
 async fn produce(shared: Arc<Shared>) {
     let mut connection = None;
     while !*shared.stop.borrow() {
-        let job = format!("job-{}", shared.next_job.fetch_add(1, Ordering::Relaxed));
+        let number = shared.next_job.fetch_add(1, Ordering::Relaxed);
+        let job = format!("{}-{number}", shared.work.jobs);
         let life = [
             "queued",
             "processing",
@@ -123,8 +196,8 @@ async fn produce(shared: Arc<Shared>) {
                             .note(&job, id, status.parse::<JobStatus>().unwrap());
                         break;
                     }
-                    Answer::Refused => {
-                        shared.refused.fetch_add(1, Ordering::Relaxed);
+                    Answer::Refused { retry_after } => {
+                        shared.note_refused(retry_after);
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
                     // The same key again: the same event, once.
@@ -151,22 +224,24 @@ async fn post(
     let Some(sender) = connection else {
         return Answer::Unknown;
     };
-    let webhook: String = shared
-        .webhook
-        .bytes()
-        .map(|byte| format!("%{byte:02X}"))
-        .collect();
-    let request = Request::post(format!("/v1/jobs/{job}/events?webhook_url={webhook}"))
+    let Work { query, result, .. } = &shared.work;
+    let request = Request::post(format!("/v1/jobs/{job}/events{query}"))
         .header("host", "notify")
         .header("authorization", format!("Bearer {KEY}"))
         .header("content-type", "application/json")
         .header("idempotency-key", key)
-        .body(Full::from(format!(r#"{{"status":"{status}"}}"#)))
+        .body(Full::from(format!(r#"{{"status":"{status}"{result}}}"#)))
         .unwrap();
-    match tokio::time::timeout(Duration::from_secs(10), exchange(sender, request)).await {
-        Ok(Some(answer)) => answer,
-        _ => Answer::Unknown,
+    let asked = Instant::now();
+    let exchanged = tokio::time::timeout(ANSWER_WITHIN, exchange(sender, request)).await;
+    let mut calls = shared.calls();
+    if exchanged.is_err() {
+        calls.unanswered += 1;
     }
+    if matches!(exchanged, Err(_) | Ok(Some(Answer::Accepted(_)))) {
+        calls.slowest = calls.slowest.max(asked.elapsed());
+    }
+    exchanged.ok().flatten().unwrap_or(Answer::Unknown)
 }
 
 async fn exchange(
@@ -176,6 +251,7 @@ async fn exchange(
     sender.ready().await.ok()?;
     let response = sender.send_request(request).await.ok()?;
     let accepted = response.status() == 202;
+    let retry_after = response.headers().contains_key("retry-after");
     let body = response.into_body().collect().await.ok()?.to_bytes();
     let body: serde_json::Value = serde_json::from_slice(&body).ok()?;
     if accepted {
@@ -184,7 +260,7 @@ async fn exchange(
     match body["error"]["code"].as_str()? {
         // It says itself that it does not know.
         "outcome_unknown" => Some(Answer::Unknown),
-        _ => Some(Answer::Refused),
+        _ => Some(Answer::Refused { retry_after }),
     }
 }
 

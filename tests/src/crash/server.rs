@@ -7,10 +7,11 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 
+use crate::http_client::{HttpAnswer, HttpRequest};
 use crate::program::{Ended, Program, notify};
 
 /// The API key of every server here.
@@ -101,6 +102,39 @@ impl Server {
         self.program.ended().await
     }
 
+    /// Whether it has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        self.program.is_running()
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.pid
+    }
+
+    /// What its API says to the operator.
+    pub async fn get(&self, path: &str) -> HttpAnswer {
+        HttpRequest::get(path).bearer(KEY).send(self.address).await
+    }
+
+    /// Sends the operator's JSON to its API.
+    pub async fn post(&self, path: &str, body: &str) -> HttpAnswer {
+        let request = HttpRequest::post(path, body).bearer(KEY);
+        request.send(self.address).await
+    }
+
+    /// Waits until it ends by itself, for so long; then it is killed.
+    pub async fn ended_within(mut self, wait: Duration) -> Ended {
+        let deadline = Instant::now() + wait;
+        while self.is_running() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if self.is_running() {
+            signal(self.pid, "KILL").await;
+        }
+        self.program.ended().await
+    }
+
     /// Waits until it ends by itself.
     pub async fn ended(self) -> Ended {
         self.program.ended().await
@@ -126,12 +160,17 @@ pub fn children(pid: u32) -> Vec<u32> {
 ///
 /// # Panics
 /// If it does not come about.
-pub async fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+pub async fn wait_until(what: &str, done: impl FnMut() -> bool) {
+    let came = comes_within(Duration::from_secs(60), done).await;
+    assert!(came, "not within a minute: {what}");
+}
+
+/// Whether `done` comes about in time; it is looked at again and again.
+pub async fn comes_within(wait: Duration, mut done: impl FnMut() -> bool) -> bool {
     let waiting = async {
         while !done() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
-    assert!(waited.is_ok(), "not within a minute: {what}");
+    tokio::time::timeout(wait, waiting).await.is_ok()
 }

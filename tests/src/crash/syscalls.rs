@@ -4,21 +4,15 @@
 //! program writes is written by one thread, so sweeping N sweeps the steps of its
 //! commits one by one.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a rig that can't do its part has failed"
-)]
-
 use std::path::Path;
 use std::time::Duration;
 
 use tokio::process::Command;
 
 use super::load::Load;
-use super::server::{KEY, Server, children, command, signal};
+use super::server::{Server, children, command, signal};
 use super::{Scratch, report};
-use crate::http_client::HttpRequest;
-use crate::program::{Ended, Program};
+use crate::program::{Program, like};
 use crate::receiver::Receiver;
 
 /// What the kills came to.
@@ -130,52 +124,6 @@ pub async fn disk_error(nth: usize) -> DiskError {
     outcome
 }
 
-/// What a server does that no event of anyone's is waiting for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quiet {
-    /// It forgets a job.
-    Trimming,
-    /// It registers one.
-    Registering,
-}
-
-/// Lets every flush fail while the server does `what`, and nothing else is asked
-/// of it. It must say why, and end.
-///
-/// # Panics
-/// If something could not be set up, or it goes on.
-pub async fn disk_error_while(what: Quiet) -> Ended {
-    let scratch = Scratch::new("quiet");
-    let retention = match what {
-        Quiet::Trimming => "5s",
-        Quiet::Registering => "1h",
-    };
-    let settings = [("NOTIFY_STORE__RETENTION", retention)];
-    let server = Server::spawn(command(scratch.path(), &settings)).await;
-    let ended = HttpRequest::post("/v1/jobs/job-1/events", r#"{"status":"completed"}"#);
-    let accepted = ended.bearer(KEY).send(server.address).await;
-    assert_eq!(accepted.status, 202, "{accepted:?}");
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-o", "/dev/null", "-e", "trace=fdatasync,fsync"]);
-    strace.args(["-e", "inject=fdatasync,fsync:error=EIO", "-p"]);
-    let strace = Program::spawn({
-        strace.arg(server.pid().to_string());
-        strace
-    });
-    strace.stderr_line("attached").await;
-    if what == Quiet::Registering {
-        let job = HttpRequest::post("/v1/jobs", r#"{"job_id":"job-2"}"#);
-        let refused = job.bearer(KEY).send(server.address).await;
-        assert_eq!(refused.status, 503, "{refused:?}");
-    }
-    let ended = server.ended().await;
-    report(format_args!(
-        "EIO while {what:?}: exit code {:?}",
-        ended.code
-    ));
-    ended
-}
-
 /// The server under `strace`, which tampers with one call.
 fn traced(dir: &Path, call: &str, inject: &str) -> Command {
     let server = command(dir, &[]);
@@ -190,13 +138,7 @@ fn traced(dir: &Path, call: &str, inject: &str) -> Command {
             &format!("inject={inject}"),
         ])
         .arg(server.get_program())
-        .args(server.get_args())
-        .current_dir(server.get_current_dir().unwrap());
-    for (name, value) in server.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+        .args(server.get_args());
+    like(&mut command, server);
     command
 }
