@@ -48,6 +48,9 @@ const COMPILER: Program = Program {
 
 const PACKAGE: &str = "tests/fuzz";
 
+/// The package's feature that turns on what changes how JSON is read.
+pub(crate) const CUSTOMER_JSON: &str = "customer-json";
+
 /// Fuzzes each target that was asked for, and says whether all of them held.
 pub(crate) fn run(campaign: &Campaign) -> bool {
     for need in [&CARGO_FUZZ as &dyn Need, &COMPILER] {
@@ -118,7 +121,8 @@ impl Target {
         let held = ready && self.search(seconds).run();
         if ready && !held {
             println!(
-                "replay with: cargo run --package notify-fuzz --bin fuzz-{} FILE",
+                "replay with: cargo run --package notify-fuzz --features {CUSTOMER_JSON} \
+                 --bin fuzz-{} FILE",
                 self.name
             );
         }
@@ -127,13 +131,24 @@ impl Target {
 
     fn write_seeds(&self) -> Step {
         let program = format!("fuzz-{}", self.name);
-        let arguments = ["run", "--quiet", "--package", "notify-fuzz", "--bin"];
+        let arguments = [
+            "run",
+            "--quiet",
+            "--package",
+            "notify-fuzz",
+            "--features",
+            CUSTOMER_JSON,
+            "--bin",
+        ];
         let seeds = format!("{}/seeds", self.folder().display());
+        let dictionary = format!("{}/dictionary", self.folder().display());
         Step::cargo(&format!("seeds for {}", self.name), &arguments).args(&[
             program,
             "--".into(),
             "--seeds".into(),
             seeds,
+            "--dictionary".into(),
+            dictionary,
         ])
     }
 
@@ -141,6 +156,7 @@ impl Target {
         let mut command = Command::new(CARGO_FUZZ.path());
         command
             .args(["build", "--fuzz-dir", PACKAGE, "--sanitizer", "none"])
+            .args(["--features", CUSTOMER_JSON])
             .args(["--target", &self.host, &format!("fuzz-{}", self.name)]);
         Step::new(format!("build {}", self.name), command)
     }
@@ -152,6 +168,7 @@ impl Target {
         let mut command = Command::new(program);
         command
             .arg(format!("-artifact_prefix={}/", folder.display()))
+            .arg(format!("-dict={}/dictionary", folder.display()))
             .arg(format!("-max_total_time={seconds}"))
             .args(["-timeout=10", "-print_final_stats=1"])
             .args([folder.join("corpus"), folder.join("seeds")]);

@@ -10,6 +10,7 @@
 //! - [`mod@json`], [`notification`], [`event`]: JSON, from the service and from its
 //!   users;
 //! - [`url`], [`secret`], [`ids`]: text in settings, headers and paths;
+//! - [`dictionary`]: parts of JSON that hurt, which both ways of fuzzing put in;
 //! - [`message`]: headers and a body, drawn from bytes;
 //! - [`mod@program`]: what a target is as a program.
 //!
@@ -22,6 +23,7 @@
     reason = "a property that does not hold must be heard"
 )]
 
+pub mod dictionary;
 pub mod event;
 pub mod extract;
 pub mod ids;

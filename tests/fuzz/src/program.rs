@@ -2,7 +2,8 @@
 //!
 //! Under `cargo fuzz` it is what the fuzzer drives. Built as anything else it
 //! replays: `fuzz-url FILE...` puts each file through the target, and
-//! `fuzz-url --seeds FOLDER` writes the target's seeds to begin a campaign from.
+//! `fuzz-url --seeds FOLDER --dictionary FILE` writes the target's seeds to begin a
+//! campaign from, and the parts to put in.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -36,6 +37,9 @@ pub fn run(target: Target, mut arguments: impl Iterator<Item = OsString>) -> io:
         if argument == "--seeds" {
             let folder = arguments.next().ok_or(io::ErrorKind::InvalidInput)?;
             write_seeds(target, Path::new(&folder))?;
+        } else if argument == "--dictionary" {
+            let file = arguments.next().ok_or(io::ErrorKind::InvalidInput)?;
+            fs::write(file, crate::dictionary::file())?;
         } else {
             (target.check)(&fs::read(argument)?);
         }

@@ -14,7 +14,7 @@ use std::panic::catch_unwind;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use notify_fuzz::{TARGETS, Target};
+use notify_fuzz::{TARGETS, Target, dictionary};
 
 /// How long a target is mutated for; an unoptimised build gets less far.
 const TIME_MAX: Duration = Duration::from_millis(300);
@@ -114,7 +114,7 @@ impl Random {
     fn mutate(&mut self, bytes: &mut Vec<u8>, seeds: &[Vec<u8>]) {
         let start = self.below(bytes.len() + 1);
         let end = (start + self.below(9)).min(bytes.len());
-        match self.below(6) {
+        match self.below(7) {
             0 => bytes.truncate(start),
             1 => drop(bytes.drain(start..end)),
             2 => bytes
@@ -125,6 +125,10 @@ impl Random {
                 bytes.insert(start, *self.pick(telling));
             }
             4 => {
+                let part = self.pick(dictionary::PARTS).bytes();
+                bytes.splice(start..start, part).for_each(drop);
+            }
+            5 => {
                 let other = self.pick(seeds);
                 let from = self.below(other.len() + 1);
                 bytes.truncate(start);
