@@ -4,6 +4,7 @@ pub mod clock;
 pub mod crash;
 pub mod flaky_store;
 pub mod hooked_store;
+pub mod hostile_json;
 pub mod http_client;
 pub mod program;
 pub mod raw_server;

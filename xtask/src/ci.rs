@@ -9,7 +9,7 @@ use crate::usage::TestOptions;
 
 /// Runs every check, cheapest first, and stops at the first that fails.
 pub(crate) fn run() -> bool {
-    let checks = [format(), lints(), docs()].into_iter();
+    let checks = [format(), format_of_customer(), lints(), docs()].into_iter();
     for mut check in checks.chain(iter::once_with(dependency_policy).flatten()) {
         if !check.run() {
             println!("ci: stopped at `{}`", check.name());
@@ -24,6 +24,12 @@ pub(crate) fn run() -> bool {
 
 fn format() -> Step {
     Step::cargo("format", &["fmt", "--all", "--check"])
+}
+
+/// A workspace of its own, which `--all` passes over.
+fn format_of_customer() -> Step {
+    let arguments = ["fmt", "--manifest-path", test::CUSTOMER, "--check"];
+    Step::cargo("format of the customer's receiver", &arguments)
 }
 
 fn lints() -> Step {

@@ -1,9 +1,15 @@
 //! `cargo xtask test`: every test there is, and one closing line.
 
+use std::fs;
+
+use crate::fuzz::CUSTOMER_JSON;
 use crate::step::Step;
 use crate::suite;
 use crate::tally::Tally;
 use crate::usage::TestOptions;
+
+/// The receiver that is built by itself.
+pub(crate) const CUSTOMER: &str = "tests/customer/Cargo.toml";
 
 /// Runs the tests, prints the closing line, and says whether all is well.
 pub(crate) fn run(options: &TestOptions) -> bool {
@@ -18,7 +24,7 @@ pub(crate) fn run(options: &TestOptions) -> bool {
 fn run_steps(options: &TestOptions) -> Tally {
     // The integration tests start the programs that this builds; without them
     // they would only fail one by one.
-    if !build_programs().run() {
+    if !build_programs().run() || !build_customer() {
         return Tally::ONE_FAILED;
     }
     let left_out = suite::prepare();
@@ -44,8 +50,21 @@ fn build_programs() -> Step {
     Step::cargo("build the programs", &arguments)
 }
 
+/// A customer's receiver in a build of its own, whose features no other shares.
+fn build_customer() -> bool {
+    // The versions are the project's; what the package doesn't need drops out.
+    if let Err(error) = fs::copy("Cargo.lock", "tests/customer/Cargo.lock") {
+        println!("xtask: cannot copy the lock file: {error}");
+        return false;
+    }
+    let arguments = ["build", "--manifest-path", CUSTOMER];
+    Step::cargo("build the customer's receiver", &arguments)
+        .args(&["--target-dir".into(), "target/customer".into()])
+        .run()
+}
+
 /// Each ends in `--`, after which the test binaries' own arguments follow.
-fn test_steps() -> [Step; 3] {
+fn test_steps() -> [Step; 4] {
     [
         // `--all-targets` leaves the doc tests out, so they are a step of
         // their own.
@@ -72,6 +91,19 @@ fn test_steps() -> [Step; 3] {
                 "--package",
                 "notify-verify",
                 "--all-features",
+                "--no-fail-fast",
+                "--",
+            ],
+        ),
+        // Also on its own: every crate built with it would read JSON that way.
+        Step::cargo(
+            "the fuzz targets, as JSON is read in a customer's build",
+            &[
+                "test",
+                "--package",
+                "notify-fuzz",
+                "--features",
+                CUSTOMER_JSON,
                 "--no-fail-fast",
                 "--",
             ],
