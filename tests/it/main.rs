@@ -10,6 +10,7 @@
 mod baseline;
 mod crash;
 mod existing_service;
+mod hostile_json;
 mod http;
 mod hub;
 mod interop;
