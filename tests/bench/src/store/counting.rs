@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use notify_core::clock::ClockStep;
 use notify_core::delivery::{DeadLetter, DeliveryView};
 use notify_core::endpoint::{Endpoint, EndpointUrl};
 use notify_core::store::{
     Batch, BoxFuture, Counters, DeadFilter, EndpointChange, JobView, List, Listed, Page,
     ReadResult, RegisterError, Registered, Registration, Retention, Room, Store, StoreError,
-    TokenHash, Written,
+    TokenHash, Trimmed, Written,
 };
 use notify_core::{DeliveryId, EndpointId, JobId, JobStatus, Timestamp};
 
@@ -84,7 +85,8 @@ impl<S: Store> Store for CountingStore<S> {
         endpoint_at(url: &EndpointUrl) -> ReadResult<'_, Option<Endpoint>>;
         endpoints(list: List) -> ReadResult<'_, Listed<Endpoint>>;
         change_endpoint(endpoint: EndpointId, change: EndpointChange) -> ReadResult<'_, Option<Endpoint>>;
-        trim(now: Timestamp, retention: Retention, limit: usize) -> ReadResult<'_, u64>;
+        trim(now: Timestamp, retention: Retention, rows_max: usize) -> ReadResult<'_, Trimmed>;
+        clock_set(step: ClockStep) -> ReadResult<'_, ()>;
         counters() -> ReadResult<'_, Counters>;
     }
 }
