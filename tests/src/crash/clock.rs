@@ -85,6 +85,8 @@ pub struct Clock {
     pub acknowledged: usize,
     /// Of those, how many had not been delivered in time after the clock was right.
     pub stalled: usize,
+    /// How many deliveries were given up.
+    pub given_up: usize,
     /// After how long all had been delivered.
     pub delivered_after: Duration,
     /// Young jobs that the API no longer knows.
@@ -125,12 +127,13 @@ pub async fn run(wrongs: &[Wrong], whens: &[When]) -> Vec<Clock> {
     let clocks = running.join_all().await;
     for clock in &clocks {
         report(format_args!(
-            "clock {:?} {:?}: {} events acknowledged, {} stalled, delivered {:.1} s after it was \
+            "clock {:?} {:?}: {} events acknowledged, {} stalled, {} given up, delivered {:.1} s after it was \
              right, {} young jobs forgotten, {} lost, {} duplicates",
             clock.wrong,
             clock.when,
             clock.acknowledged,
             clock.stalled,
+            clock.given_up,
             clock.delivered_after.as_secs_f64(),
             clock.forgotten,
             clock.lost,
@@ -214,11 +217,19 @@ async fn one(library: PathBuf, wrong: Wrong, when: When) -> Clock {
     }
     let ended = server.stop().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for line in ended
+        .stderr
+        .lines()
+        .filter(|line| line.contains("given up"))
+    {
+        report(format_args!("clock {wrong:?} {when:?}: {line}"));
+    }
     Clock {
         wrong,
         when,
         acknowledged: producer.ledger.len(),
         stalled,
+        given_up: ended.stderr.matches("a delivery was given up").count(),
         delivered_after,
         forgotten,
         lost: producer.ledger.count_lost(&data).await,
