@@ -1,3 +1,5 @@
+//! Steps of the clock against examples and a ledger of true ages.
+
 use proptest::prelude::*;
 
 use super::*;

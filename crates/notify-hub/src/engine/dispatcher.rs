@@ -106,6 +106,7 @@ async fn attempt(shared: Arc<Shared>, delivery: Delivery) -> AttemptEnd {
         Ok(endpoint) => endpoint,
         Err(error) => {
             warn_of_own_failure(&shared, delivery.id, &error.to_string());
+            shared.heed(&error).await;
             return AttemptEnd::OwnFailure;
         }
     };

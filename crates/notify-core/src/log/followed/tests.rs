@@ -1,3 +1,6 @@
+//! A followed log against examples, and against a store under which anything may
+//! happen in between.
+
 use std::collections::VecDeque;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Ways in which a task may end, and what comes of it.
+
 use std::future::{pending, ready};
 use std::sync::Arc;
 use std::time::Duration;
