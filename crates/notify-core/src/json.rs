@@ -9,8 +9,9 @@
 //! of a build turns on: with `raw_value` or `arbitrary_precision`, an object whose
 //! first key is a private name of that library is not read as an object at all,
 //! but parsed again, with a fresh limit of its depth. So a [`Text`] is a span of
-//! the input that is known to be valid, and its parts are spans of that span.
-//! [`Text::to_value`] makes a `Value` in which a key is only a key.
+//! the input that is known to be valid, its parts are spans of that span, and a
+//! [`Json`] is one that is kept. [`Text::to_value`] makes a `Value` in which a key
+//! is only a key.
 //!
 //! ```
 //! use notify_core::json::Text;
@@ -23,12 +24,14 @@
 //! # Ok::<(), notify_core::json::Malformed>(())
 //! ```
 
+mod kept;
 mod scan;
 mod text;
 mod value;
 
 use std::fmt;
 
+pub use kept::Json;
 pub use text::{Fields, Items, Text};
 pub(crate) use value::deserialize as deserialize_value;
 

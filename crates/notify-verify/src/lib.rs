@@ -65,8 +65,9 @@ pub use replay::{Claim, MemoryReplayGuard, ReplayGuard, Seen};
 pub use verifier::{BODY_BYTES_MAX_DEFAULT, Proof, SecretsInvalid, Verifier};
 
 // What appears in the types above, so that a receiver needs this crate alone.
+pub use notify_core::json::{Flaw, Json};
 pub use notify_core::signing::{Forged, Scheme, SecretInvalid, TOLERANCE_DEFAULT};
-pub use notify_core::{EventId, JobEvent, JobId, JobStatus, Secret, Timestamp};
+pub use notify_core::{EventContent, EventId, JobId, JobStatus, Secret, Timestamp};
 
 #[cfg(all(doctest, feature = "axum"))]
 #[doc = include_str!("../README.md")]

@@ -5,7 +5,6 @@
 use std::error::Error;
 
 use axum::Router;
-use axum::http::StatusCode;
 use axum::routing::post;
 use notify_verify::{Verified, Verifier};
 use tokio::net::TcpListener;
@@ -20,6 +19,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn receive(Verified(webhook): Verified) -> Result<Vec<u8>, StatusCode> {
-    serde_json::to_vec(&webhook.event).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+async fn receive(Verified(webhook): Verified) -> String {
+    webhook.event.to_json()
 }

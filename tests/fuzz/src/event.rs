@@ -49,10 +49,14 @@ fn check_content(content: &EventContent) {
         assert_eq!(strict.fingerprint(None), content.fingerprint(None));
     }
     let text = Text::read(&draft.json).expect("what was made is JSON");
-    let event = JobEvent::read(text).expect("customers can read it");
-    let lenient: JobEvent = serde_json::from_slice(&draft.json).expect("through serde too");
-    assert_eq!(lenient, event);
-    check_record(&event, &draft);
+    let read = EventContent::read(text).expect("customers can read it");
+    assert_eq!(read, strict);
+    // Where a build gives a number's key a meaning, serde can't tell.
+    if !cfg!(feature = "customer-json") {
+        let through_serde = serde_json::from_slice::<JobEvent>(&draft.json);
+        assert_eq!(strict.to_event().ok(), through_serde.ok());
+    }
+    check_record(&strict, &draft);
 }
 
 /// What some build of `serde_json` takes for an order is data like any other.
@@ -61,11 +65,11 @@ fn check_tokens(sent: &[u8], kept: &[u8]) {
     assert_eq!(tokens(sent), tokens(kept));
 }
 
-fn check_record(event: &JobEvent, draft: &EventDraft) {
+fn check_record(content: &EventContent, draft: &EventDraft) {
     let head = JobHead::new(Epoch::from_random(7));
     let accepted = head.accept(draft.status).expect("a job may begin anyhow");
     let record = EventRecord::new(accepted.id, accepted.kind, draft);
-    assert_eq!(record.event(), *event);
+    assert_eq!(Ok(record.event()), content.to_event());
     assert_eq!(record.json(), draft.json);
 
     let block = record.block();
@@ -75,7 +79,7 @@ fn check_record(event: &JobEvent, draft: &EventDraft) {
     let job = JobId::parse("job-123").expect("a good id");
     let body = record.webhook_body(&job);
     let webhook = Notification::from_json(&body).expect("customers can read it");
-    assert_eq!(webhook.event, *event);
+    assert_eq!(webhook.event, *content);
     assert_eq!((webhook.id, webhook.job_id), (accepted.id, job));
 }
 

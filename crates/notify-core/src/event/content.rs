@@ -8,22 +8,25 @@ use sha2::{Digest, Sha256};
 use super::{EventDraft, EventInvalid, EventLimits, Fingerprint, JobEvent, read};
 use crate::endpoint::EndpointUrl;
 use crate::job::JobStatus;
-use crate::json::Text;
+use crate::json::{Flaw, Json, Text};
 
-/// An event that keeps its rules and has no place in a log yet.
+/// What an event says: on its way into a log, and as a customer reads it.
 ///
-/// Its `result` is text: key order, the digits of every number and every string
-/// are as they were written. From a library caller's `Value` it is what that
-/// serialises to.
+/// Its `result` is text, as it was written. From a library caller's `Value` it is
+/// what that serialises to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EventContent {
-    pub(super) status: JobStatus,
-    pub(super) progress: Option<u8>,
-    /// Compact JSON, not `null`.
-    pub(super) result: Option<String>,
-    pub(super) error: Option<String>,
-    /// 0 is stamped when it becomes a draft.
-    pub(super) timestamp: u64,
+    /// Where the job stands.
+    pub status: JobStatus,
+    /// How far the job is, 0–100.
+    pub progress: Option<u8>,
+    /// What the job made; never `null`.
+    pub result: Option<Json>,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// Unix seconds; 0 is stamped when it becomes a draft.
+    pub timestamp: u64,
 }
 
 impl EventContent {
@@ -42,11 +45,35 @@ impl EventContent {
         read::strict(Text::read(json)?)
     }
 
+    /// Reads an event as a customer does: fields that this version does not know
+    /// are passed over.
+    ///
+    /// # Errors
+    /// [`EventInvalid`] names the field and the rule.
+    pub fn read(event: Text<'_>) -> Result<Self, EventInvalid> {
+        read::lenient(event)
+    }
+
+    /// The event as a value, in whose `result` a key is only a key, whatever
+    /// features of `serde_json` a build has.
+    ///
+    /// # Errors
+    /// [`Flaw`] if there is no such `result` ([`Text::to_value`]).
+    pub fn to_event(&self) -> Result<JobEvent, Flaw> {
+        Ok(JobEvent {
+            status: self.status,
+            progress: self.progress,
+            result: self.result.as_ref().map(Json::to_value).transpose()?,
+            error: self.error.clone(),
+            timestamp: self.timestamp,
+        })
+    }
+
     /// What two events with the same idempotency key must have in common:
     /// status, progress, result, error, timestamp if given, and webhook URL.
     pub fn fingerprint(&self, webhook: Option<&EndpointUrl>) -> Fingerprint {
         let mut hash = Sha256::new();
-        hash.update(self.json(self.timestamp));
+        hash.update(self.to_json());
         hash.update([0]);
         hash.update(webhook.map_or("", EndpointUrl::as_str));
         Fingerprint(hash.finalize().into())
@@ -62,12 +89,17 @@ impl EventContent {
         EventDraft {
             status: self.status,
             progress: self.progress,
-            json: self.json(timestamp).into(),
+            json: self.stamped(timestamp).into(),
         }
     }
 
-    fn json(&self, timestamp: u64) -> String {
-        let result = self.result.as_deref().unwrap_or_default();
+    /// The event as compact JSON.
+    pub fn to_json(&self) -> String {
+        self.stamped(self.timestamp)
+    }
+
+    fn stamped(&self, timestamp: u64) -> String {
+        let result = self.result.as_ref().map_or("", Json::as_str);
         let mut json = String::with_capacity(result.len() + 128);
         // Writing to a String cannot fail: it grows.
         let _ = write!(json, r#"{{"status":"{}""#, self.status);
@@ -101,7 +133,7 @@ impl JobEvent {
             error: self.error,
             timestamp: self.timestamp,
         };
-        if content.json(content.timestamp).len() > limits.event_bytes_max {
+        if content.to_json().len() > limits.event_bytes_max {
             return Err(too_large(limits));
         }
         Ok(content)

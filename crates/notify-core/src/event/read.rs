@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 
-use super::{EventContent, EventInvalid, EventLimits, JobEvent};
+use super::{EventContent, EventInvalid, EventLimits};
 use crate::job::JobStatus;
-use crate::json::{Flaw, Text};
+use crate::json::{Flaw, Json, Text};
 
 const STATUS_RULE: &str = "one of queued, processing, completed, failed, cancelled";
 const PROGRESS_RULE: &str = "a whole number from 0 to 100";
@@ -24,41 +24,16 @@ pub(super) fn strict(event: Text<'_>) -> Result<EventContent, EventInvalid> {
     if let Some(flaw) = fields.result.and_then(|it| it.flaw(RESULT_LEVELS_MAX)) {
         return Err(flawed(flaw));
     }
-    Ok(EventContent {
-        status: fields.status,
-        progress: fields.progress,
-        result: fields.result.map(Text::compact),
-        error: fields.error,
-        timestamp: fields.timestamp,
-    })
+    Ok(fields.into())
 }
 
-impl JobEvent {
-    /// Reads an event as a customer does: fields that this version does not know
-    /// are passed over, and `result` becomes a [`Value`] in which a key is only a
-    /// key, whatever features of `serde_json` a build has (see
-    /// [`Text::to_value`]).
-    ///
-    /// # Errors
-    /// [`EventInvalid`] names the field and the rule.
-    pub fn read(event: Text<'_>) -> Result<Self, EventInvalid> {
-        let fields = fields(event, |_unknown| Ok(()))?;
-        Ok(Self {
-            status: fields.status,
-            progress: fields.progress,
-            result: fields
-                .result
-                .map(Text::to_value)
-                .transpose()
-                .map_err(flawed)?,
-            error: fields.error,
-            timestamp: fields.timestamp,
-        })
-    }
+/// Reads what was accepted, perhaps by a later version.
+pub(super) fn lenient(event: Text<'_>) -> Result<EventContent, EventInvalid> {
+    fields(event, |_unknown| Ok(())).map(EventContent::from)
 }
 
 /// A library caller's `result`: what it serialises to.
-pub(super) fn result_of(value: Option<Value>) -> Result<Option<String>, EventInvalid> {
+pub(super) fn result_of(value: Option<Value>) -> Result<Option<Json>, EventInvalid> {
     let Some(value) = value.filter(|value| !value.is_null()) else {
         return Ok(None);
     };
@@ -70,7 +45,7 @@ pub(super) fn result_of(value: Option<Value>) -> Result<Option<String>, EventInv
     let text = Text::read(json.as_bytes())?;
     match text.flaw(RESULT_LEVELS_MAX) {
         Some(flaw) => Err(flawed(flaw)),
-        None => Ok(Some(json)),
+        None => Ok(Some(text.into())),
     }
 }
 
@@ -89,6 +64,18 @@ struct Fields<'a> {
     result: Option<Text<'a>>,
     error: Option<String>,
     timestamp: u64,
+}
+
+impl From<Fields<'_>> for EventContent {
+    fn from(fields: Fields<'_>) -> Self {
+        Self {
+            status: fields.status,
+            progress: fields.progress,
+            result: fields.result.map(Json::from),
+            error: fields.error,
+            timestamp: fields.timestamp,
+        }
+    }
 }
 
 /// Reads the fields in their order, so that the first one at fault is named.

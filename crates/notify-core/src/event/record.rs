@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{EventDraft, JobEvent};
+use super::{EventContent, EventDraft, JobEvent};
 use crate::id::{EventId, JobId};
 use crate::job::{EventKind, JobStatus};
 use crate::json::Text;
@@ -83,8 +83,10 @@ impl EventRecord {
     pub fn event(&self) -> JobEvent {
         // The bytes were made from checked content, so they read back.
         let json = self.block.get(self.json_range()).unwrap_or_default();
-        let text = Text::read(json).ok();
-        text.and_then(|text| JobEvent::read(text).ok())
+        let content = Text::read(json).ok().map(EventContent::read);
+        let content = content.and_then(Result::ok);
+        content
+            .and_then(|content| content.to_event().ok())
             .unwrap_or_default()
     }
 

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use serde::de::IgnoredAny;
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 
 use super::*;
 
@@ -183,10 +183,13 @@ fn a_private_key_is_only_a_key() {
     ] {
         let expected = json!({ key: "1" });
         assert_eq!(read(&expected.to_string()).to_value(), Ok(expected.clone()));
-        let through_serde = deserialize_value(&mut serde_json::Deserializer::from_str(
-            &expected.to_string(),
-        ));
-        assert_eq!(through_serde.unwrap(), Some(expected));
+        let json = expected.to_string();
+        let through_serde = deserialize_value(&mut serde_json::Deserializer::from_str(&json));
+        // Where a build hands numbers over as objects, serde can't tell them apart.
+        let is_number = through_serde.as_ref().is_ok_and(|it| *it == Some(json!(1)));
+        let numbers_are_objects = "1e400".parse::<Number>().is_ok();
+        assert!(is_number == (numbers_are_objects && key.ends_with("Number")));
+        assert!(is_number || through_serde.unwrap() == Some(expected));
     }
 }
 

@@ -28,6 +28,11 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// What a [`Json`](super::Json) holds.
+    pub(super) fn known(text: &'a str) -> Self {
+        Self(text)
+    }
+
     /// The text as it was written.
     pub fn as_str(self) -> &'a str {
         self.0
