@@ -1,6 +1,7 @@
 use notify_core::signing::{self, Accepts, Received, Scheme};
+use notify_core::store::List;
 use notify_core::{DeadReason, Secret};
-use notify_hub::{JobEvent, JobSpec, JobStatus, WebhookSpec};
+use notify_hub::{Clock as _, JobEvent, JobSpec, JobStatus, WebhookSpec};
 use serde_json::json;
 
 use super::*;
@@ -83,6 +84,31 @@ async fn a_failed_webhook_is_retried_with_the_same_body_and_a_new_timestamp() {
     assert_eq!(times[1] - times[0], 1);
     assert!((2..=3).contains(&(times[2] - times[1])), "{times:?}");
     assert!(rig.notifier.dead_letters().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_falls_due_as_something_is_written_is_made() {
+    let clock = TokioClock::new();
+    let rig = rig_with(config(), |nth, _| if nth % 2 == 0 { 500 } else { 204 });
+    // Which of the two the notifier sees to first is not decided, so often.
+    for nth in 1..=32 {
+        let job = format!("job-{nth}");
+        let event = JobEvent::failed("x");
+        rig.notifier.notify(&job, event, Some(URL)).await.unwrap();
+        rig.run_for(SECOND / 2).await;
+        let list = List {
+            limit: 1,
+            cursor: None,
+        };
+        let store = rig.notifier.store().unwrap();
+        let deliveries = store.deliveries(&job.parse().unwrap(), list).await.unwrap();
+        let due_at = deliveries.items[0].attempts[0].next_attempt_at.unwrap();
+        rig.run_for(due_at.since(clock.wall_now())).await;
+        let event = JobEvent::queued();
+        rig.notifier.notify("another", event, None).await.unwrap();
+        rig.run_for(SECOND).await;
+        assert_eq!(rig.sent.requests().len(), 2 * nth, "{job}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -402,7 +428,7 @@ async fn one_slow_receiver_does_not_hold_up_others() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     let store = notifier.store().unwrap();
     let job = "job-1".parse().unwrap();
-    let list = notify_core::store::List {
+    let list = List {
         limit: 1,
         cursor: None,
     };

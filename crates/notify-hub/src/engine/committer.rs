@@ -147,7 +147,10 @@ impl Committer {
             appends: waiting.iter().map(|one| one.append.clone()).collect(),
             may_lease,
         };
-        match self.shared.store.write(self.shared.now(), batch).await {
+        let now = self.shared.now();
+        // The answer names only what falls due after `now`.
+        self.claim_wanted |= self.next_due.is_some_and(|due| due <= now);
+        match self.shared.store.write(now, batch).await {
             Ok(written) => {
                 for (operation, outcome) in waiting.iter().zip(&written.appends) {
                     let job = &operation.append.job;
