@@ -1,5 +1,6 @@
 //! What strangers do costs nobody else anything.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use notify_tests::http_client::HttpRequest;
@@ -28,16 +29,43 @@ async fn idle_connections_cost_no_delivery_and_keep_nobody_out() {
     for _ in 0..300 {
         strangers.push(TcpStream::connect(server.address).await.unwrap());
     }
-    let hook = receiver.url().replace(':', "%3A").replace('/', "%2F");
     for number in 0..40 {
         // Each over a connection of its own, for which a stranger has to leave.
-        let call = format!("/v1/jobs/job-{number}/events?webhook_url={hook}");
-        let answer = server.post(&call, json!({ "status": "completed" })).await;
-        assert_eq!(answer.status, 202, "{answer:?}");
+        complete(&server, number, &receiver.url()).await;
         strangers.push(TcpStream::connect(server.address).await.unwrap());
     }
     receiver.wait_for(40).await;
     assert_eq!(server.get("/v1/jobs/job-0").await.status, 200);
+    check_untroubled(server).await;
+}
+
+#[tokio::test]
+async fn receivers_on_many_hosts_do_not_use_up_the_files() {
+    let env = with_key(&[
+        ("NOTIFY_SIGNING_SECRET", "operator-hmac-key"),
+        ("NOTIFY_RETRY_SCHEDULE", r#"["50ms","50ms"]"#),
+    ]);
+    let server = Server::spawn(notify_with_open_files(256, &ARGS, &env)).await;
+    let receiver = Receiver::at_every_address().await.unwrap();
+    for number in 0..300 {
+        let [.., high, low] = u32::try_from(number + 256).unwrap().to_be_bytes();
+        let url = receiver.url_at(Ipv4Addr::new(127, 0, high, low));
+        complete(&server, number, &url).await;
+    }
+    receiver.wait_for(300).await;
+    check_untroubled(server).await;
+}
+
+/// Has a job of this number end, and tells this URL of it.
+async fn complete(server: &Server, number: usize, url: &str) {
+    let hook = url.replace(':', "%3A").replace('/', "%2F");
+    let call = format!("/v1/jobs/job-{number}/events?webhook_url={hook}");
+    let answer = server.post(&call, json!({ "status": "completed" })).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+}
+
+/// That no delivery was given up, and no connection refused.
+async fn check_untroubled(server: Server) {
     let ended = server.stop().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     for trouble in ["given up", "could not be taken"] {

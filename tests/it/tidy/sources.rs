@@ -110,7 +110,7 @@ fn lines_of(files: &[PathBuf], is_breach: impl Fn(&str) -> bool) -> Vec<String> 
 }
 
 /// The Rust files of every package's `src`, and all of a package without one.
-fn sources() -> Vec<PathBuf> {
+pub(super) fn sources() -> Vec<PathBuf> {
     let folders = packages().into_iter().map(|package| {
         let source = package.folder.join("src");
         if source.is_dir() {
@@ -155,7 +155,7 @@ fn is_rust(file: &Path) -> bool {
 }
 
 /// A file's text; what isn't UTF-8 is replaced, since no rule is about it.
-fn read(file: &Path) -> String {
+pub(super) fn read(file: &Path) -> String {
     let bytes = fs::read(file).expect("a file of the project can be read");
     String::from_utf8_lossy(&bytes).into_owned()
 }
