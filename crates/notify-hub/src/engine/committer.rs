@@ -86,7 +86,10 @@ impl Committer {
             let next_due = self.next_due.filter(|_| running);
             let due = next_due.map(|at| shared.steady().instant_of(at));
             let paused_until = self.paused_until();
-            let wake_at = paused_until.or(due);
+            // What is kept is written as soon as that may be.
+            let owed = !(self.kept.is_empty() && self.waiting.is_empty());
+            let owed = owed.then(Instant::now);
+            let wake_at = paused_until.or(owed).or(due);
             // Callers who wait for the store do so where their number is bounded.
             let open = paused_until.is_none() || self.pause.refusal().is_some();
             tokio::select! {
