@@ -28,7 +28,7 @@ fn emit(
         let body = json!({"status": "completed", "result": "x".repeat(20_000)}).to_string();
         for round in 0.. {
             let job = format!("job-{worker}-{round}");
-            let post = HttpRequest::post(&format!("/v1/jobs/{job}/events"), body.clone());
+            let post = HttpRequest::post(format!("/v1/jobs/{job}/events"), body.clone());
             let answer = post.bearer(KEY).send(address).await;
             assert_eq!(answer.status, 202, "{answer:?}");
             if acknowledged.send((job, answer.text("/id"))).is_err() {
@@ -77,7 +77,7 @@ async fn a_backup_under_load_has_all_that_was_acknowledged_before() {
     let server = on(&restored);
     let address = server.address().await;
     for (job, id) in before {
-        let get = HttpRequest::get(&format!("/v1/jobs/{job}")).bearer(KEY);
+        let get = HttpRequest::get(format!("/v1/jobs/{job}")).bearer(KEY);
         assert_eq!(get.send(address).await.text("/last_event/id"), id);
     }
 }
