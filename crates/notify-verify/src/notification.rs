@@ -66,6 +66,23 @@ impl Notification {
         })
     }
 
+    /// The notification as JSON: the body that came, but for white space and for
+    /// fields that this version does not know.
+    pub fn to_json(&self) -> String {
+        let Self {
+            id,
+            job_id,
+            sequence,
+            ..
+        } = self;
+        // Unlike the others, the type may be any text.
+        let kind = serde_json::Value::from(self.kind.as_str());
+        let event = self.event.to_json();
+        format!(
+            r#"{{"id":"{id}","type":{kind},"job_id":"{job_id}","sequence":{sequence},"event":{event}}}"#
+        )
+    }
+
     /// Whether an operator is only trying the endpoint: answer 200, do nothing.
     pub fn is_test(&self) -> bool {
         self.kind == Self::KIND_TEST
@@ -141,6 +158,12 @@ mod tests {
                 "event":{"status":"queued","timestamp":1712534400}}"#,
         );
         assert!(read.unwrap().is_test());
+    }
+
+    #[test]
+    fn a_notification_is_written_as_it_is_read() {
+        let json = r#"{"id":"k3f9a2m7q1xz-2","type":"\"","job_id":"a","sequence":2,"event":{"status":"processing","progress":42,"result":1.10,"timestamp":7}}"#;
+        assert_eq!(read(json).unwrap().to_json(), json);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 use std::env;
 use std::error::Error;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use axum::Router;
@@ -70,7 +71,6 @@ async fn hook(State(receiver): State<Receiver>, Verified(webhook): Verified) -> 
 
 /// The work. What must survive a restart belongs in a database, in one
 /// transaction with the webhook's id under a unique key.
-fn handle(webhook: &Notification) -> Result<(), serde_json::Error> {
-    println!("{}", serde_json::to_string(webhook)?);
-    Ok(())
+fn handle(webhook: &Notification) -> io::Result<()> {
+    writeln!(io::stdout(), "{}", webhook.to_json())
 }

@@ -10,6 +10,7 @@
 use std::convert::Infallible;
 use std::env;
 use std::error::Error;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,9 +112,8 @@ impl Receiver {
 
 /// The work. What must survive a restart belongs in a database, in one
 /// transaction with the webhook's id under a unique key.
-fn handle(webhook: &Notification) -> Result<(), serde_json::Error> {
-    println!("{}", serde_json::to_string(webhook)?);
-    Ok(())
+fn handle(webhook: &Notification) -> io::Result<()> {
+    writeln!(io::stdout(), "{}", webhook.to_json())
 }
 
 fn status(code: u16) -> StatusCode {
