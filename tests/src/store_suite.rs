@@ -355,6 +355,7 @@ macro_rules! store_suite {
             clock {
                 a_wait_is_no_longer_for_a_clock_that_was_ahead
                 a_clock_that_was_ahead_holds_no_lane
+                nothing_is_overtaken_for_time_that_nobody_saw
             }
             restarting {
                 everything_that_can_be_read_is_kept

@@ -6,7 +6,8 @@
 //! - Forward: what has fallen due is due. Nothing counts as old because of it
 //!   ([`ClockStep::stamp`], [`Forbearance`]).
 //! - Between two lives nobody saw the clock being set. There no delivery waits
-//!   longer than the delay that it was given ([`due_again`]).
+//!   longer than the delay that it was given ([`due_again`]), and none is
+//!   overtaken for the time between ([`failed_again`]).
 
 use std::time::Duration;
 
@@ -75,6 +76,22 @@ impl ClockStep {
 /// this delay. The same unless the clock was wrong when it was given.
 pub fn due_again(now: Timestamp, due_at: Timestamp, delay: Duration) -> Timestamp {
     due_at.min(now.plus(delay.min(DELAY_MAX)))
+}
+
+/// When a delivery counts as having failed first that a store takes up again at
+/// `now`, if its last attempt was at `attempted_at`. What waits behind it waits the
+/// whole time anew if all of that has passed with nobody looking: the machine was
+/// off, or only its clock was set.
+pub fn failed_again(
+    now: Timestamp,
+    first_failed_at: Timestamp,
+    attempted_at: Timestamp,
+) -> Timestamp {
+    if now.since(attempted_at) > OVERTAKEN_AFTER {
+        now
+    } else {
+        first_failed_at.min(now)
+    }
 }
 
 /// For how long to keep what has ended, by a clock that may be set.

@@ -129,6 +129,12 @@ impl MemoryStore {
         }
     }
 
+    /// Goes on at `now` as a store does that outlives its process and is opened
+    /// again, for a suite that compares the two.
+    pub fn resume(&self, now: Timestamp) {
+        self.lock().resume(now);
+    }
+
     /// Every statement leaves the state whole, so a lock that another thread
     /// poisoned by panicking is still good.
     fn lock(&self) -> MutexGuard<'_, State> {

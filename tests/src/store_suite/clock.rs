@@ -129,6 +129,25 @@ pub async fn a_wait_is_no_longer_for_a_clock_that_was_ahead(factory: &impl Durab
     }
 }
 
+pub async fn nothing_is_overtaken_for_time_that_nobody_saw(factory: &impl DurableFactory) {
+    let rig = Rig::fresh(factory).await;
+    rig.tell("job", &url("a")).await;
+    rig.accept(rig.append("job", JobEvent::queued())).await;
+    let head = rig.claim_one().await;
+    rig.accept(rig.append("job", completed())).await;
+    rig.retry_in(head, secs(1)).await;
+    let rig = rig.restarted(factory, Restart::Crash).await;
+    // The machine slept, or its clock is ahead.
+    rig.wait(40 * DAY);
+    let head = rig.claim_one().await;
+    assert_eq!(head.delivery().record.sequence(), 1);
+    rig.retry_in(head, secs(1)).await;
+    rig.wait(OVERTAKEN_AFTER + secs(1));
+    let written = rig.store.claim(rig.now(), everywhere(), 10).await.unwrap();
+    assert_eq!(written.died, [DeadReason::Overtaken]);
+    assert_eq!(leased_sequences(&written.leased), [2]);
+}
+
 pub async fn a_clock_that_was_ahead_holds_no_lane(factory: &impl DurableFactory) {
     let rig = Rig::fresh(factory).await;
     rig.tell("job", &url("a")).await;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use notify_core::Timestamp;
-use notify_core::clock::{ClockStep, DELAY_MAX, due_again};
-use notify_core::lane::LaneRow;
+use notify_core::clock::{ClockStep, DELAY_MAX, due_again, failed_again};
+use notify_core::lane::{LaneRow, OVERTAKEN_AFTER};
 use notify_core::store::StoreError;
 use rusqlite::Connection;
 
@@ -32,18 +32,28 @@ impl Writer {
     }
 
     /// Sees to it, once, that nothing which an earlier life left behind waits
-    /// longer than it was told to: the clock may have been wrong then.
+    /// longer than it was told to, or is given up for time that nobody saw pass:
+    /// the clock may have been wrong then, or was set since.
     pub(super) fn take_up(&mut self, now: Timestamp) -> Result<(), Fault> {
         if self.taken_up {
             return Ok(());
         }
         let due = waiting_too_long(&self.conn, now)?;
+        let attempted = left_alone(&self.conn, now)?;
         let changed = self.lanes.change(|place, row| LaneRow {
             due_at: due.get(&place).copied().unwrap_or(row.due_at),
             accepted_at: row.accepted_at.min(now),
-            first_failed_at: row.first_failed_at.map(|at| at.min(now)),
+            first_failed_at: row.first_failed_at.map(|first_failed_at| {
+                let attempted_at = attempted.get(&place).copied().unwrap_or(now);
+                failed_again(now, first_failed_at, attempted_at)
+            }),
             ..row
         });
+        // The rest is done anew by whoever takes this up again.
+        let changed: Vec<_> = changed
+            .into_iter()
+            .filter(|(place, _)| due.contains_key(place))
+            .collect();
         self.write_times(&changed)?;
         self.taken_up = true;
         Ok(())
@@ -91,4 +101,20 @@ fn waiting_too_long(
         due.insert((row.get(0)?, row.get(1)?), due_at);
     }
     Ok(due)
+}
+
+/// When deliveries that have failed were attempted last, by their place, if that
+/// is longer ago than anyone may wait behind them.
+fn left_alone(conn: &Connection, now: Timestamp) -> Result<HashMap<(i64, i64), Timestamp>, Fault> {
+    let mut statement = conn.prepare(
+        "SELECT d.job, d.number, a.at FROM deliveries d JOIN attempts a
+           ON a.job = d.job AND a.number = d.number AND a.entry = d.entries - 1
+         WHERE d.first_failed_at IS NOT NULL AND a.at < ?1",
+    )?;
+    let mut rows = statement.query([millis(now.minus(OVERTAKEN_AFTER))])?;
+    let mut attempted = HashMap::new();
+    while let Some(row) = rows.next()? {
+        attempted.insert((row.get(0)?, row.get(1)?), time(row, 2)?);
+    }
+    Ok(attempted)
 }

@@ -243,6 +243,7 @@ impl<S: Store> Pair<S> {
                 .settles
                 .push(self.ended[self.ended.len() - 1].1.clone());
         }
+        self.model.resume(self.now);
         self.model.write(self.now, batch).await.unwrap();
         for name in PLAIN.iter().chain(&OWN_SECRET) {
             self.change(&url(name), EndpointChange::Enabled(true)).await;
