@@ -45,7 +45,7 @@ impl Notification {
     /// # Errors
     /// [`PayloadMalformed`] says what is wrong, and where.
     pub fn from_json(body: &[u8]) -> Result<Self, PayloadMalformed> {
-        Self::read(Text::read(body)?)
+        Self::read(whole(body)?)
     }
 
     pub(crate) fn read(body: Text<'_>) -> Result<Self, PayloadMalformed> {
@@ -86,6 +86,18 @@ impl Notification {
     /// Whether an operator is only trying the endpoint: answer 200, do nothing.
     pub fn is_test(&self) -> bool {
         self.kind == Self::KIND_TEST
+    }
+}
+
+/// How deep a body may nest: deeper than any event, as deep as parsers read.
+const LEVELS_MAX: usize = 128;
+
+/// A body of which no reader must refuse a part.
+pub(crate) fn whole(body: &[u8]) -> Result<Text<'_>, PayloadMalformed> {
+    let text = Text::read(body)?;
+    match text.flaw(LEVELS_MAX) {
+        Some(flaw) => Err(PayloadMalformed::field("body", flaw.rule())),
+        None => Ok(text),
     }
 }
 

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{PayloadMalformed, VerifyError};
 use crate::headers::{Headers, pick};
-use crate::notification::{Notification, once_each};
+use crate::notification::{Notification, once_each, whole};
 
 /// The largest body that a [`Verifier`] looks at unless told otherwise, in
 /// bytes: the largest event that a service can be set to send (1 MiB) and 16 KiB
@@ -195,7 +195,7 @@ impl Verifier {
         body: &'b [u8],
     ) -> Result<Text<'b>, VerifyError> {
         let (_, id) = self.judge(headers, body)?;
-        let text = Text::read(body).map_err(PayloadMalformed::from)?;
+        let text = whole(body)?;
         let [stamped] = once_each(text, ["id"])?;
         let wrong = || PayloadMalformed::field("id", "must be text");
         let stamped = stamped.string().ok_or_else(wrong)?;
