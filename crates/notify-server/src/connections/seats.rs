@@ -5,12 +5,21 @@
 //! shown credentials that hold is known and leaves after all strangers, who are
 //! at rest even while they take what they were answered. So strangers can take
 //! seats from each other, and from nobody else.
+//!
+//! Nobody leaves before [`REST_MIN`]: whoever has just come is yet to say what for,
+//! and however fast others come, they wait that long for his seat.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+/// For how long a connection is at rest at least before it is asked to leave.
+/// Its first request has mostly arrived before it is taken.
+const REST_MIN: Duration = Duration::from_millis(100);
 
 /// The seats of one listener.
 pub(super) struct Seats(Arc<Shared>);
@@ -28,10 +37,15 @@ struct Room {
     /// The next [`Place::ticket`].
     next: u64,
     /// Those at rest, by their tickets.
-    strangers: BTreeMap<u64, Arc<Notify>>,
-    known: BTreeMap<u64, Arc<Notify>>,
+    strangers: BTreeMap<u64, Resting>,
+    known: BTreeMap<u64, Resting>,
     /// Who was asked to leave, until he does or has got something to do.
     leaving: Option<u64>,
+}
+
+struct Resting {
+    since: Instant,
+    leave: Arc<Notify>,
 }
 
 impl Seats {
@@ -56,22 +70,32 @@ impl Seats {
     /// Nothing is lost; at most somebody was asked to leave in vain.
     pub(super) async fn take(&self) -> Seat {
         loop {
-            if let Some(seat) = self.try_take() {
-                return seat;
+            let ask_again = match self.try_take() {
+                Ok(seat) => return seat,
+                Err(ask_again) => ask_again,
+            };
+            let asking = async {
+                match ask_again {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.0.changed.notified() => {}
+                () = asking => {}
             }
-            self.0.changed.notified().await;
         }
     }
 
-    fn try_take(&self) -> Option<Seat> {
+    /// A seat; or when it is worth asking again, unless something changes first.
+    fn try_take(&self) -> Result<Seat, Option<Instant>> {
         let mut room = self.0.room();
         let Some(free) = room.free.checked_sub(1) else {
-            room.ask_one_to_leave();
-            return None;
+            return Err(room.ask_one_to_leave(Instant::now()));
         };
         room.free = free;
         room.of_strangers += 1;
-        Some(Seat(Arc::new(Place {
+        Ok(Seat(Arc::new(Place {
             shared: Arc::clone(&self.0),
             leave: Arc::new(Notify::new()),
             ticket: AtomicU64::new(AT_WORK),
@@ -91,19 +115,25 @@ impl Shared {
 }
 
 impl Room {
-    fn ask_one_to_leave(&mut self) {
+    /// Asks whoever has been at rest longest; or says when he will have been so
+    /// for long enough.
+    fn ask_one_to_leave(&mut self, now: Instant) -> Option<Instant> {
         if self.leaving.is_some() {
-            return;
+            return None;
         }
         // A stranger at work will be at rest in no time.
-        let longest = match self.of_strangers {
-            0 => self.known.pop_first(),
-            _ => self.strangers.pop_first(),
+        let resting = match self.of_strangers {
+            0 => &mut self.known,
+            _ => &mut self.strangers,
         };
-        if let Some((ticket, leave)) = longest {
-            self.leaving = Some(ticket);
-            leave.notify_one();
+        let longest = resting.first_entry()?;
+        let may_leave_at = longest.get().since + REST_MIN;
+        if may_leave_at > now {
+            return Some(may_leave_at);
         }
+        self.leaving = Some(*longest.key());
+        longest.remove().leave.notify_one();
+        None
     }
 
     /// Forgets that somebody was at rest.
@@ -175,10 +205,13 @@ impl Seat {
         let mut room = self.0.shared.room();
         let ticket = room.next;
         room.next += 1;
-        let leave = Arc::clone(&self.0.leave);
+        let resting = Resting {
+            since: Instant::now(),
+            leave: Arc::clone(&self.0.leave),
+        };
         match self.0.is_known.load(Relaxed) {
-            true => room.known.insert(ticket, leave),
-            false => room.strangers.insert(ticket, leave),
+            true => room.known.insert(ticket, resting),
+            false => room.strangers.insert(ticket, resting),
         };
         self.0.ticket.store(ticket, Relaxed);
         drop(room);
@@ -245,71 +278,77 @@ mod tests {
         };
     }
 
+    /// Whether there is a seat for a newcomer, once everybody's time is up.
+    async fn finds_one(seats: &Seats) -> bool {
+        tokio::time::advance(REST_MIN).await;
+        once!(seats.take()).is_some()
+    }
+
     async fn leaves(seat: &Seat) -> bool {
         once!(seat.asked_to_leave()).is_some()
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn who_has_been_at_rest_longest_leaves() {
         let seats = Seats::new(2);
         let (first, second) = (seats.take().await, seats.take().await);
         second.rest();
         first.rest();
-        assert!(once!(seats.take()).is_none());
+        assert!(!finds_one(&seats).await);
         assert!(!leaves(&first).await && leaves(&second).await);
         drop(second);
-        assert!(once!(seats.take()).is_some());
+        assert!(finds_one(&seats).await);
         assert!(!leaves(&first).await, "one newcomer, one who leaves");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn strangers_leave_before_those_who_are_known() {
         let seats = Seats::new(2);
         let (known, stranger) = (seats.take().await, seats.take().await);
         known.is_now_known();
         known.rest();
         stranger.rest();
-        assert!(once!(seats.take()).is_none());
+        assert!(!finds_one(&seats).await);
         assert!(!leaves(&known).await && leaves(&stranger).await);
         drop(stranger);
         let last = seats.take().await;
         last.is_now_known();
-        assert!(once!(seats.take()).is_none());
+        assert!(!finds_one(&seats).await);
         assert!(leaves(&known).await, "no stranger is left to go");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn no_known_one_leaves_for_want_of_a_stranger_at_rest() {
         let seats = Seats::new(2);
         let (known, stranger) = (seats.take().await, seats.take().await);
         known.is_now_known();
         known.rest();
         let _judged = stranger.begin();
-        assert!(once!(seats.take()).is_none());
+        assert!(!finds_one(&seats).await);
         assert!(!leaves(&known).await);
         stranger.is_decided();
-        assert!(once!(seats.take()).is_none());
+        assert!(!finds_one(&seats).await);
         assert!(!leaves(&known).await && leaves(&stranger).await);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn nobody_leaves_in_the_middle_of_a_request() {
         let seats = Seats::new(1);
         let seat = seats.take().await;
         seat.rest();
-        assert!(once!(seats.take()).is_none());
+        assert!(!finds_one(&seats).await);
         let under_way = seat.begin();
         assert!(!leaves(&seat).await && seat.idle_after().is_none());
-        assert!(once!(seats.take()).is_none());
+        assert!(!finds_one(&seats).await);
         assert!(!leaves(&seat).await);
         drop(under_way);
         assert_eq!(seat.idle_after(), Some(1));
         seat.rest();
-        assert!(once!(seats.take()).is_none());
+        assert!(!finds_one(&seats).await);
         assert!(leaves(&seat).await);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn only_a_stranger_is_at_rest_before_he_has_taken_his_answer() {
         let seats = Seats::new(2);
         let (known, stranger) = (seats.take().await, seats.take().await);
@@ -317,15 +356,15 @@ mod tests {
         let (_under_way, answered) = (known.begin(), stranger.begin());
         known.is_decided();
         stranger.is_decided();
-        assert!(once!(seats.take()).is_none());
+        assert!(!finds_one(&seats).await);
         assert!(leaves(&stranger).await && !leaves(&known).await);
         drop((stranger, answered));
         let _last = seats.take().await;
-        assert!(once!(seats.take()).is_none());
+        assert!(!finds_one(&seats).await);
         assert!(!leaves(&known).await);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn who_waits_gets_the_seat_of_whoever_comes_to_rest() {
         let seats = Seats::new(1);
         let seat = seats.take().await;
@@ -333,6 +372,9 @@ mod tests {
         tokio::pin!(newcomer);
         assert!(once!(newcomer.as_mut()).is_none());
         seat.rest();
+        assert!(once!(newcomer.as_mut()).is_none());
+        assert!(!leaves(&seat).await, "he has only just come to rest");
+        tokio::time::advance(REST_MIN).await;
         assert!(once!(newcomer.as_mut()).is_none());
         assert!(leaves(&seat).await);
         drop(seat);
