@@ -76,10 +76,13 @@ impl LiveJobs {
     /// be read on before its readers can be shown anything more.
     pub(crate) fn publish(&self, job: &JobId, record: &EventRecord) -> Option<Arc<LiveJob>> {
         let live = lock(&self.followed).jobs.get(job).cloned()?;
-        let was_whole = live.lock().log.is_whole();
-        self.tell(job, &live, |log| log.handle_published(record));
-        let is_behind = live.lock().log.poll_read().is_some();
-        (was_whole && is_behind).then_some(live)
+        let mut is_behind = false;
+        self.tell(job, &live, |log| {
+            let was_whole = log.is_whole();
+            log.handle_published(record);
+            is_behind = was_whole && log.poll_read().is_some();
+        });
+        is_behind.then_some(live)
     }
 
     /// Makes known that the job is of this incarnation.

@@ -118,8 +118,8 @@ impl Committer {
             self.pause.cut_short();
             self.write(std::mem::take(&mut rest)).await?;
             match self.paused_until() {
+                Some(until) if self.pause.refusal().is_none() => sleep_until(until).await,
                 // What is kept is sent once more by the next process.
-                Some(until) if !self.waiting.is_empty() => sleep_until(until).await,
                 _ => return Ok(()),
             }
         }
@@ -180,7 +180,9 @@ impl Committer {
         self.claim_wanted |= self.shared.claim.swap(false, Ordering::AcqRel);
         self.claim_wanted |= self.shared.scheduler().poll_claim().is_some();
         let running = *self.shared.phase.borrow() == Phase::Running;
-        if !self.claim_wanted || !running || self.is_paused() {
+        // What was sent already is written first; until then nothing more is sent,
+        // so what is kept stays bounded.
+        if !self.claim_wanted || !running || self.is_paused() || !self.kept.is_empty() {
             return Ok(());
         }
         self.claim_wanted = false;
