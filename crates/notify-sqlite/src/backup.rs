@@ -17,7 +17,8 @@ use crate::error::{Fault, OpenError};
 use crate::files::{Files, private};
 use crate::schema;
 
-/// Why there is no copy. Nothing is left behind.
+/// Why there is no copy. Nothing is left behind; only a process that is ended in
+/// the middle leaves a file whose name ends in `.partial-` and a number.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BackupError {
@@ -75,7 +76,7 @@ pub fn backup(dir: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<u64, Backup
             file: to.to_owned(),
         });
     }
-    files.look().map_err(BackupError::Open)?;
+    files.find().map_err(BackupError::Open)?;
     let source = crate::connect::reader(&files).map_err(BackupError::Open)?;
     copy(&source, to).map_err(|source| BackupError::Io {
         file: to.to_owned(),

@@ -59,7 +59,7 @@ impl Report {
 /// [`OpenError`] if the database can't be opened at all.
 pub fn check(dir: impl AsRef<Path>) -> Result<Report, OpenError> {
     let files = Files::at(dir.as_ref());
-    files.look()?;
+    files.find()?;
     let file = files.database();
     let mut conn = crate::connect::reader(&files)?;
     let snapshot = conn

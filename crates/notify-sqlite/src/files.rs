@@ -74,7 +74,26 @@ impl Files {
         self.dir.join("notify.db-wal")
     }
 
-    /// Whether the database's file can be one of SQLite's.
+    /// Whether there is a database, as far as that can be told without opening it:
+    /// closing any handle of its file ends the locks that this process has on it.
+    pub(crate) fn find(&self) -> Result<(), OpenError> {
+        let database = self.database();
+        let found = fs::metadata(&database);
+        let bytes = found
+            .map_err(|error| OpenError::io(&database, error))?
+            .len();
+        let wal_bytes = fs::metadata(self.wal()).map_or(0, |wal| wal.len());
+        if bytes > 0 || wal_bytes == 0 {
+            return Ok(());
+        }
+        Err(OpenError::Damaged {
+            file: database,
+            what: "it is empty, but its log is not".into(),
+        })
+    }
+
+    /// Whether the database's file can be one of SQLite's. Only for whoever is about
+    /// to open it and has not yet.
     pub(crate) fn look(&self) -> Result<(), OpenError> {
         let database = self.database();
         let mut header = Vec::new();
