@@ -170,7 +170,12 @@ impl Writer {
     fn shorten(&self) -> bool {
         let _ = self.conn.busy_timeout(QUICK_WAIT);
         let folded = checkpoint(&self.conn, &self.poison, "TRUNCATE");
-        let _ = self.conn.busy_timeout(WORKING_WAIT);
+        let wait = if self.held {
+            Duration::ZERO
+        } else {
+            WORKING_WAIT
+        };
+        let _ = self.conn.busy_timeout(wait);
         let shortened = folded.is_some_and(|folded| folded.pages == 0);
         if shortened {
             self.log.pages.store(0, Ordering::Relaxed);

@@ -170,22 +170,24 @@ impl Lanes {
         (*at <= now).then(|| Arc::clone(key))
     }
 
-    /// Changes what the lane rule looks at; says what was changed, and lets the
-    /// heads stand where they now belong.
+    /// Changes what the lane rule looks at, and lets the heads stand where they now
+    /// belong; says what was changed of that which is kept in rows.
     pub(super) fn change(&mut self, change: impl Fn(Place, LaneRow) -> LaneRow) -> Vec<Changed> {
         let mut changed = Vec::new();
         let mut heads = Vec::new();
         for (key, lane) in &mut self.lanes {
-            let before = changed.len();
+            let mut moved = false;
             for one in &mut lane.waiting {
                 let place = (lane.job, one.number);
                 let old = one.row;
                 one.row = change(place, old);
-                if one.row != old {
+                moved |= one.row != old;
+                let kept = |row: LaneRow| (row.due_at, row.first_failed_at);
+                if kept(one.row) != kept(old) {
                     changed.push((place, one.row));
                 }
             }
-            if changed.len() > before {
+            if moved {
                 heads.push(Arc::clone(key));
             }
         }
