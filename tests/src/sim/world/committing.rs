@@ -78,7 +78,7 @@ impl World {
                 self.answer(ticket, Answer::Later);
             }
             return;
-        } else if process.claim_wanted {
+        } else if process.claim_wanted && process.kept.is_empty() {
             process.claim_wanted = false;
             asked = Some(Asked::Claim);
         } else {
