@@ -172,7 +172,8 @@ impl EventInvalid {
         match self {
             Self::Field { field, .. } => Some(field),
             Self::UnknownField { field } | Self::DoubledField { field } => Some(field),
-            Self::Malformed | Self::NotAnObject | Self::TooLarge { .. } => None,
+            Self::NotAnObject => Some("body"),
+            Self::Malformed | Self::TooLarge { .. } => None,
         }
     }
 }

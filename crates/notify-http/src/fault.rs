@@ -74,6 +74,27 @@ impl fmt::Display for OurOwn {
 
 impl Error for OurOwn {}
 
+impl OurOwn {
+    const FILES: Self = Self("too many open files");
+    const MEMORY: Self = Self("no memory");
+    const BUFFERS: Self = Self("no buffers");
+
+    /// Whether this machine has run out of something that idle connections hold.
+    fn is_held_by_connections(self) -> bool {
+        matches!(self, Self::FILES | Self::MEMORY | Self::BUFFERS)
+    }
+}
+
+/// Whether the exchange died because this machine has run out of something of which
+/// idle connections have some.
+pub(crate) fn is_shortage(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| {
+        let ours = cause.downcast_ref::<OurOwn>().copied();
+        let ours = ours.or_else(|| own_shortage(cause.downcast_ref()?));
+        ours.is_some_and(OurOwn::is_held_by_connections)
+    })
+}
+
 impl From<OurOwn> for TransportError {
     fn from(ours: OurOwn) -> Self {
         Self::Internal(ours.0.to_owned())
@@ -94,12 +115,12 @@ pub(crate) fn own_shortage(error: &io::Error) -> Option<OurOwn> {
         return Some(OurOwn("no local port"));
     }
     if error.kind() == ErrorKind::OutOfMemory {
-        return Some(OurOwn("no memory"));
+        return Some(OurOwn::MEMORY);
     }
     match error.raw_os_error().filter(|_| cfg!(unix)) {
         // `ENFILE` and `EMFILE` have these numbers on every Unix.
-        Some(23 | 24) => Some(OurOwn("too many open files")),
-        Some(ENOBUFS) => Some(OurOwn("no buffers")),
+        Some(23 | 24) => Some(OurOwn::FILES),
+        Some(ENOBUFS) => Some(OurOwn::BUFFERS),
         _ => None,
     }
 }

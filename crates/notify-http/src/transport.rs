@@ -88,11 +88,10 @@ impl HttpTransport {
     /// Why nothing came back. Of whatever this machine has run out of, idle
     /// connections have some.
     fn failed(&self, error: &reqwest::Error, is_https: bool) -> TransportError {
-        let fault = fault::of(error, is_https);
-        if matches!(fault, TransportError::Internal(_)) {
+        if fault::is_shortage(error) {
             self.clients.close_idle();
         }
-        fault
+        fault::of(error, is_https)
     }
 }
 

@@ -32,15 +32,6 @@ pub const REGISTRATION: Places = &[
     r#"{"$serde_json::private::RawValue":@}"#,
 ];
 
-/// What filters a list, or names a secret.
-pub const ORDER: Places = &[
-    r#"{"job_id":@}"#,
-    "@",
-    r#"{"all":@}"#,
-    r#"{"secret":@}"#,
-    r#"{"expire_old_after_secs":@}"#,
-];
-
 /// A webhook, as a customer gets it.
 pub const WEBHOOK: Places = &[
     r#"{"id":"k3f9a2m7q1xz-1","type":"job.queued","job_id":"a","sequence":1,"event":{"status":"queued","timestamp":7,"result":@}}"#,

@@ -15,7 +15,7 @@ use crate::event::EventRecord;
 use crate::id::Epoch;
 use crate::store::Page;
 
-/// A job's log that is being followed. See the [module](self).
+/// A job's log that is being followed. How, the module says.
 #[derive(Debug)]
 pub struct FollowedLog {
     progress_events_max: usize,

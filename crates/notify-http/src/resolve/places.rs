@@ -12,8 +12,8 @@
 //!   answer and for those that nobody has asked for yet.
 //! - All together have [`LOOK_UPS_MAX`]; each has two sockets.
 //!
-//! Whoever waits too long behind his own zone, or behind others that hung, has
-//! himself to blame. Whoever finds all places taken has not: that is our shortage.
+//! Whoever waits too long for places of zones that hung, his own among them, has
+//! himself to blame. Anyone else has not: that is our shortage.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,12 +86,17 @@ impl Places {
             let permit = timeout_at(until, Arc::clone(from).acquire_owned()).await;
             permit.ok().and_then(Result::ok)
         };
-        let own = permit(&own).await.ok_or(LookUpFailed::Name)?;
+        let crowded = OurOwn("too many names are being looked up");
+        let own = match permit(&own).await {
+            Some(own) => own,
+            None if has_hung => return Err(LookUpFailed::Name),
+            // Nobody has been asked, and a zone may be that of many customers.
+            None => return Err(crowded.into()),
+        };
         let of_hung = match has_hung {
             false => None,
             true => Some(permit(&self.of_hung).await.ok_or(LookUpFailed::Name)?),
         };
-        let crowded = OurOwn("too many names are being looked up");
         let any = permit(&self.all).await.ok_or(crowded)?;
         Ok(Place {
             in_line,
@@ -161,7 +166,7 @@ fn zone_of(host: &str) -> String {
         return host;
     };
     match labels.next() {
-        Some(third) if second.len() <= 3 => format!("{third}.{second}.{top}"),
+        Some(third) if second.len() <= 3 && top.len() == 2 => format!("{third}.{second}.{top}"),
         _ => format!("{second}.{top}"),
     }
 }
@@ -183,6 +188,7 @@ mod tests {
             ("Hole.Example.", "hole.example"),
             ("hooks.customer.co.uk", "customer.co.uk"),
             ("co.uk", "co.uk"),
+            ("h1.x7q.example", "x7q.example"),
             ("localhost", "localhost"),
             ("", ""),
         ] {
@@ -206,7 +212,8 @@ mod tests {
         }
         let begun = Instant::now();
         let fifth = places.enter("h5.hole.example", wait).await;
-        assert_eq!(fifth.err(), Some(LookUpFailed::Name));
+        // Nobody was asked, so nobody is charged.
+        assert!(matches!(fifth.err(), Some(LookUpFailed::Ours(_))));
         assert_eq!(begun.elapsed(), wait);
         assert!(places.enter("a.example", wait).await.is_ok());
         assert_eq!(begun.elapsed(), wait);

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::extract::{Extension, FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -17,6 +17,7 @@ use super::auth::{Caller, Operator};
 use super::error::ApiError;
 use super::parts::Api;
 use super::{body, spec};
+use crate::connections::Seat;
 
 /// `POST /v1/jobs`: registers a job.
 pub(super) async fn create(
@@ -60,6 +61,7 @@ pub(super) async fn show(
     State(api): State<Api>,
     caller: Caller,
     job_id: Result<JobPath, ApiError>,
+    seat: Option<Extension<Seat>>,
 ) -> Result<Response, ApiError> {
     let (job_id, for_operator) = match (caller, job_id) {
         (Caller::Operator, job_id) => (job_id?.0, true),
@@ -72,6 +74,10 @@ pub(super) async fn show(
                 .validate_job_token(job_id.as_str(), &token)
                 .await =>
         {
+            // A customer's connections are not for strangers to take either.
+            if let Some(Extension(seat)) = seat {
+                seat.is_now_known();
+            }
             (job_id, false)
         }
         // Whether it is the token or the job that is wrong is not said, so that

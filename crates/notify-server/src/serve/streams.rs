@@ -42,12 +42,14 @@ async fn follow(State(room): State<Arc<Room>>, request: Request, next: Next) -> 
     let is_page = request.headers().contains_key(SENT_BY_BROWSERS);
     let seat = request.extensions().get::<Seat>().cloned();
     let response = next.run(request).await;
+    // Whoever gets a stream, or is told that it is over, has shown a token.
+    if response.status().is_success()
+        && let Some(seat) = seat
+    {
+        seat.is_now_known();
+    }
     if response.status() != StatusCode::OK {
         return response;
-    }
-    // Whoever gets a stream has shown a token.
-    if let Some(seat) = seat {
-        seat.is_now_known();
     }
     match Arc::clone(&room.streams).try_acquire_owned() {
         Ok(place) => response.map(|body| holding(body, place)),

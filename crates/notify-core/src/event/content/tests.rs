@@ -52,6 +52,7 @@ fn what_is_no_object_is_said_to_be_none() {
     for text in ["1", "null", "[]", "\"queued\"", "true"] {
         let refused = from_json(text.as_bytes());
         assert_eq!(refused, Err(EventInvalid::NotAnObject), "{text}");
+        check_refused(text, "body");
     }
     for text in ["", "{", "{]", "{\"status\":\"queued\"} x", "\u{feff}{}"] {
         let refused = from_json(text.as_bytes());
