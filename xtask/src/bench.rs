@@ -4,18 +4,24 @@
 //! mean the same on any machine. None is a test: a machine that is busy with
 //! something else must not fail a change.
 
+use clap::{Args, ValueEnum};
+
 use crate::step::Step;
 
 /// A measurement in `notify-bench`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Bench {
-    /// What it is called by.
-    pub(crate) name: &'static str,
-    /// How it is run.
-    form: Form,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Bench {
+    /// What it costs to deliver a webhook, against the bare HTTP client; and with
+    /// `-- --before PROGRAM` against `delivery` of an earlier build. Takes minutes.
+    Delivery,
+    /// What it costs that accepted means durable, against bare SQLite. A number of
+    /// jobs may follow `--`.
+    Store,
+    /// What it costs a receiver to verify a webhook, against the bare HMAC
+    Verify,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a bench is run.
 enum Form {
     /// Criterion measures it.
     Criterion,
@@ -25,34 +31,37 @@ enum Form {
     ProgramThatStartsNotify,
 }
 
-/// Every measurement there is.
-pub(crate) const ALL: &[Bench] = &[
-    Bench {
-        name: "delivery",
-        form: Form::Program,
-    },
-    Bench {
-        name: "store",
-        form: Form::ProgramThatStartsNotify,
-    },
-    Bench {
-        name: "verify",
-        form: Form::Criterion,
-    },
-];
+impl Bench {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Delivery => "delivery",
+            Self::Store => "store",
+            Self::Verify => "verify",
+        }
+    }
+
+    const fn form(self) -> Form {
+        match self {
+            Self::Delivery => Form::Program,
+            Self::Store => Form::ProgramThatStartsNotify,
+            Self::Verify => Form::Criterion,
+        }
+    }
+}
 
 /// A measurement to make.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Args, Debug, PartialEq, Eq)]
 pub(crate) struct Measurement {
-    /// Which.
+    /// Which
     pub(crate) bench: Bench,
-    /// What the bench itself is given.
+    /// What the bench itself is given
+    #[arg(last = true, value_name = "ARGUMENT")]
     pub(crate) for_bench: Vec<String>,
 }
 
 /// Measures, and says whether that went through.
 pub(crate) fn run(measurement: &Measurement) -> bool {
-    let Bench { name, form } = measurement.bench;
+    let name = measurement.bench.name();
     let notify = ["build", "--release", "--package", "notify-server"];
     let program = [
         "run",
@@ -64,7 +73,7 @@ pub(crate) fn run(measurement: &Measurement) -> bool {
         "--",
     ];
     let criterion = ["bench", "--package", "notify-bench", "--bench", name, "--"];
-    let arguments: &[&str] = match form {
+    let arguments: &[&str] = match measurement.bench.form() {
         Form::Criterion => &criterion,
         Form::Program => &program,
         Form::ProgramThatStartsNotify => {

@@ -4,8 +4,7 @@ use std::iter;
 use std::process::{Command, Stdio};
 
 use crate::step::Step;
-use crate::test;
-use crate::usage::TestOptions;
+use crate::test::{self, TestOptions};
 
 /// Runs every check, cheapest first, and stops at the first that fails.
 pub(crate) fn run() -> bool {

@@ -12,27 +12,22 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
 
+use clap::{Args, value_parser};
+
 use crate::crates::CargoProgram;
 use crate::debian::Program;
 use crate::need::Need;
 use crate::step::Step;
 
 /// What to fuzz, and for how long.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Args, Debug, PartialEq, Eq)]
 pub(crate) struct Campaign {
-    /// One target, or each in turn.
+    /// One target of tests/fuzz; without it each in turn
     pub(crate) target: Option<String>,
-    /// For how long each.
+    /// For how long each
+    // To the fuzzer, no time at all means without end.
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = value_parser!(u64).range(1..))]
     pub(crate) seconds: u64,
-}
-
-impl Default for Campaign {
-    fn default() -> Self {
-        Self {
-            target: None,
-            seconds: 60,
-        }
-    }
 }
 
 const CARGO_FUZZ: CargoProgram = CargoProgram {

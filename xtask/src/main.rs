@@ -2,8 +2,9 @@
 //!
 //! Everything that checks this project is a command here, so that a person and
 //! CI run the same thing: `.ci/run` calls `cargo xtask ci` and nothing else.
-//! This package imports no crate of the workspace and nothing beyond `std`, so
-//! it builds in a second and still reports when the rest does not compile.
+//! This package imports no crate of the workspace, and beyond `std` only what reads
+//! its command line, so it builds in seconds and still reports when the rest does
+//! not compile.
 //!
 //! - [`usage`]: what the command line asks for;
 //! - [`ci`], [`mod@test`], [`mod@bench`], [`sim`], [`crash`], [`fuzz`],
@@ -27,7 +28,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::{env, io};
 
-use crate::usage::{Task, USAGE};
+use clap::Parser as _;
+
+use crate::usage::{Task, Usage};
 
 mod bench;
 mod ci;
@@ -49,22 +52,13 @@ mod test;
 mod usage;
 
 fn main() -> ExitCode {
-    let task = match usage::parse(env::args().skip(1)) {
-        Ok(task) => task,
-        Err(wrong) => {
-            eprintln!("xtask: {wrong}\n\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
+    // Help ends the process with 0, and wrong usage with 2.
+    let Usage { task } = Usage::parse();
     if let Err(error) = enter_workspace() {
         eprintln!("xtask: cannot enter the workspace's folder: {error}");
         return ExitCode::FAILURE;
     }
     let succeeded = match task {
-        Task::Help => {
-            println!("{USAGE}");
-            true
-        }
         Task::Ci => ci::run(),
         Task::Test(options) => test::run(&options),
         Task::Bench(measurement) => bench::run(&measurement),

@@ -3,22 +3,19 @@
 //! A thousand seeds or two run in every `cargo xtask test`; here are as many as
 //! there is time for, or the one that failed.
 
+use clap::Args;
+
 use crate::step::Step;
 
 /// Which seeds.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Args, Debug, PartialEq, Eq)]
 pub(crate) struct Seeds {
+    /// The first seed
+    #[arg(long, value_name = "S", default_value_t = 0)]
     pub(crate) from: u64,
+    /// How many worlds
+    #[arg(long = "seeds", value_name = "N", default_value_t = 10_000)]
     pub(crate) count: u64,
-}
-
-impl Default for Seeds {
-    fn default() -> Self {
-        Self {
-            from: 0,
-            count: 10_000,
-        }
-    }
 }
 
 /// Runs the seeds' worlds, and says whether every invariant held.

@@ -2,14 +2,26 @@
 
 use std::fs;
 
+use clap::Args;
+
 use crate::fuzz::CUSTOMER_JSON;
 use crate::step::Step;
 use crate::suite;
 use crate::tally::Tally;
-use crate::usage::TestOptions;
 
 /// The receiver that is built by itself.
 pub(crate) const CUSTOMER: &str = "tests/customer/Cargo.toml";
+
+/// How to run the tests.
+#[derive(Args, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TestOptions {
+    /// Take a skipped test or suite for a failure
+    #[arg(long)]
+    pub(crate) require_all: bool,
+    /// What the test binaries are given: a part of a test's name, or their flags
+    #[arg(last = true, value_name = "FILTER")]
+    pub(crate) for_binaries: Vec<String>,
+}
 
 /// Runs the tests, prints the closing line, and says whether all is well.
 pub(crate) fn run(options: &TestOptions) -> bool {
