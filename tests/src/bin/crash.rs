@@ -1,53 +1,106 @@
 //! The crash rig's long form, and the writer whose power is cut.
 //!
-//! `crash` runs everything and prints the figures last; `crash PART` runs one
-//! part, `crash kills ROUNDS` and `crash syscalls N` with their numbers; `crash
-//! writer DIR [--dangerous-normal]` writes until it is ended.
+//! `crash` runs everything and prints the figures last; `crash PART` runs one part.
 
 #![expect(clippy::print_stdout, reason = "it reports to a person")]
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::{Parser, Subcommand};
 use notify_sqlite::Synchronous;
 use notify_tests::crash::quiet::Quiet;
 use notify_tests::crash::{
     backup, clock, descriptors, foreign, full, holders, kills, power, quiet, readers, syscalls,
 };
 
+/// Break the program, and count what is lost of what it acknowledged.
+#[derive(Parser)]
+struct Cli {
+    /// One part instead of everything
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// Write until ended: the writer whose power is cut
+    #[command(hide = true)]
+    Writer {
+        data: PathBuf,
+        /// Do not wait for the disk
+        #[arg(long)]
+        dangerous_normal: bool,
+    },
+    /// End it with `kill -9`
+    Kills {
+        /// How often
+        #[arg(default_value_t = 5)]
+        rounds: usize,
+    },
+    /// Kill it at each of its first system calls
+    Syscalls {
+        /// How many of each kind
+        #[arg(default_value_t = 5)]
+        calls: usize,
+    },
+    /// Kill it at system calls, and let them fail
+    System,
+    /// Count the commits of what is done in the background
+    Quiet,
+    /// Cut its power
+    Power,
+    /// Fill its disk
+    Full,
+    /// Read and lock its database
+    Foreign,
+    /// Copy its database
+    Backup,
+    /// Take its descriptors
+    Descriptors,
+    /// Set its clock wrong
+    Clock,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let sound = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => long_form().await,
-        ["writer", data] => {
-            power::write(Path::new(data), Synchronous::Full).await;
-            true
-        }
-        ["writer", data, "--dangerous-normal"] => {
-            power::write(Path::new(data), Synchronous::DangerousNormal).await;
-            true
-        }
-        ["kills", rounds] => kills::run(rounds.parse().unwrap_or(5)).await.lost == 0,
-        ["syscalls", calls] => {
-            let calls = 1..=calls.parse().unwrap_or(5);
-            syscalls::kill_at(&SYSCALLS, calls).await.lost == 0
-        }
-        ["system"] => broken_system_calls().await,
-        ["quiet"] => quiet_commits().await,
-        ["power"] => cut_power().await,
-        ["full"] => full_disk().await,
-        ["foreign"] => others_at_the_database().await,
-        ["backup"] => backup::run(8).await.is_sound(),
-        ["descriptors"] => descriptors::run(200).await.is_sound(),
-        ["clock"] => wrong_clocks().await,
-        _ => return ExitCode::from(2),
+    let sound = match Cli::parse().part {
+        None => long_form().await,
+        Some(part) => part.run().await,
     };
     if sound {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+impl Part {
+    async fn run(self) -> bool {
+        match self {
+            Self::Writer {
+                data,
+                dangerous_normal,
+            } => {
+                let synchronous = match dangerous_normal {
+                    true => Synchronous::DangerousNormal,
+                    false => Synchronous::Full,
+                };
+                power::write(&data, synchronous).await;
+                true
+            }
+            Self::Kills { rounds } => kills::run(rounds).await.lost == 0,
+            Self::Syscalls { calls } => syscalls::kill_at(&SYSCALLS, 1..=calls).await.lost == 0,
+            Self::System => broken_system_calls().await,
+            Self::Quiet => quiet_commits().await,
+            Self::Power => cut_power().await,
+            Self::Full => full_disk().await,
+            Self::Foreign => others_at_the_database().await,
+            Self::Backup => backup::run(8).await.is_sound(),
+            Self::Descriptors => descriptors::run(200).await.is_sound(),
+            Self::Clock => wrong_clocks().await,
+        }
     }
 }
 

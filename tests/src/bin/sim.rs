@@ -8,15 +8,22 @@
 
 use std::process::ExitCode;
 
+use clap::Parser;
 use notify_tests::sim::{self, Figures, Sabotage};
 
-const USAGE: &str = "usage: sim [--seeds N] [--from S]";
+/// Simulate scheduler and store under faults.
+#[derive(Parser)]
+struct Cli {
+    /// The first seed
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    from: u64,
+    /// How many worlds
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    seeds: u64,
+}
 
 fn main() -> ExitCode {
-    let Some((from, seeds)) = read_arguments(std::env::args().skip(1)) else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
-    };
+    let Cli { from, seeds } = Cli::parse();
     let mut figures = Figures::default();
     for seed in from..from.saturating_add(seeds) {
         match sim::run(seed, Sabotage::None) {
@@ -29,18 +36,4 @@ fn main() -> ExitCode {
     }
     println!("{figures}");
     ExitCode::SUCCESS
-}
-
-/// Where to begin, and how many seeds; `None` for anything else.
-fn read_arguments(mut arguments: impl Iterator<Item = String>) -> Option<(u64, u64)> {
-    let (mut from, mut seeds) = (0, 10_000);
-    while let Some(argument) = arguments.next() {
-        let number = arguments.next()?.parse().ok()?;
-        match argument.as_str() {
-            "--from" => from = number,
-            "--seeds" => seeds = number,
-            _ => return None,
-        }
-    }
-    Some((from, seeds))
 }

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
+use clap::Parser;
 use notify_bench::store::{floor, notifier, notifies_per_second, result, single_caller_median};
 use notify_core::event::EventLimits;
 use notify_core::store::{Append, Batch, FreshIds, Store};
@@ -23,12 +24,17 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 /// Calls at once.
 const CALLERS: usize = 256;
 
+/// What it costs that accepted means durable, against bare SQLite.
+#[derive(Parser)]
+struct Cli {
+    /// On how many finished jobs the program is started
+    #[arg(default_value_t = 1_000_000)]
+    jobs: u64,
+}
+
 #[tokio::main]
 async fn main() -> Outcome<()> {
-    let jobs: u64 = match std::env::args().nth(1) {
-        Some(jobs) => jobs.parse()?,
-        None => 1_000_000,
-    };
+    let Cli { jobs } = Cli::parse();
     let scratch = tempfile::tempdir()?;
     throughput(scratch.path()).await?;
     latency(scratch.path()).await?;
