@@ -109,8 +109,8 @@ pub enum Verdict {
         /// How long the receiver asked us to wait, at most
         /// [`RetryPolicy::DELAY_MAX`].
         retry_after: Option<Duration>,
-        /// Whether the failure speaks against the endpoint's health.
-        fault: Fault,
+        /// What the failure speaks against.
+        blame: Blame,
     },
     /// The receiver wants nothing more, ever (410).
     Gone,
@@ -120,9 +120,9 @@ pub enum Verdict {
     Ours,
 }
 
-/// Whose fault a failed attempt is.
+/// What a failed attempt speaks against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum Blame {
     /// The endpoint is sick: connect, TLS, DNS, timeout, 5xx.
     Endpoint,
     /// The endpoint is up and said no to this message.
@@ -132,9 +132,9 @@ pub enum Fault {
 /// Reads the end of an attempt. `now` is the wall clock's, for a `Retry-After`
 /// that names a date.
 pub fn classify(outcome: &Result<WebhookResponse, TransportError>, now: Timestamp) -> Verdict {
-    let failed = |fault| Verdict::Failed {
+    let failed = |blame| Verdict::Failed {
         retry_after: None,
-        fault,
+        blame,
     };
     match outcome {
         Ok(response) => match response.status {
@@ -142,18 +142,18 @@ pub fn classify(outcome: &Result<WebhookResponse, TransportError>, now: Timestam
             410 => Verdict::Gone,
             429 | 503 => Verdict::Failed {
                 retry_after: response.retry_after.map(|wish| granted(wish, now)),
-                fault: if response.status == 503 {
-                    Fault::Endpoint
+                blame: if response.status == 503 {
+                    Blame::Endpoint
                 } else {
-                    Fault::Message
+                    Blame::Message
                 },
             },
-            500..=599 => failed(Fault::Endpoint),
-            _ => failed(Fault::Message),
+            500..=599 => failed(Blame::Endpoint),
+            _ => failed(Blame::Message),
         },
         Err(TransportError::Refused(_)) => Verdict::AddressRefused,
         Err(TransportError::Internal(_)) => Verdict::Ours,
-        Err(_) => failed(Fault::Endpoint),
+        Err(_) => failed(Blame::Endpoint),
     }
 }
 
@@ -200,14 +200,14 @@ mod tests {
         for status in [100, 301, 302, 307, 400, 401, 404, 408, 425, 429] {
             let verdict = Verdict::Failed {
                 retry_after: None,
-                fault: Fault::Message,
+                blame: Blame::Message,
             };
             assert_eq!(answered(status, None), verdict, "{status}");
         }
         for status in [500, 502, 503, 504, 599] {
             let verdict = Verdict::Failed {
                 retry_after: None,
-                fault: Fault::Endpoint,
+                blame: Blame::Endpoint,
             };
             assert_eq!(answered(status, None), verdict, "{status}");
         }
