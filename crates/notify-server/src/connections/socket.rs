@@ -35,15 +35,15 @@ const LINGER_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(super) struct Socket<S> {
     stream: S,
     seat: Seat,
-    /// Runs while a request is waited for.
-    waiting: Option<Waiting>,
+    awaited: Option<AwaitedRequest>,
     /// Runs while a write waits.
     writing: Option<Pin<Box<Sleep>>>,
     lingering: Option<Lingering>,
 }
 
-struct Waiting {
-    /// The requests before the one that is waited for.
+/// The request that is waited for.
+struct AwaitedRequest {
+    /// The requests before it.
     after: u64,
     has_begun: bool,
     deadline: Pin<Box<Sleep>>,
@@ -59,21 +59,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Self {
             stream,
             seat,
-            waiting: None,
+            awaited: None,
             writing: None,
             lingering: None,
         }
     }
 
-    /// The wait for the request after so many.
-    fn waiting(&mut self, after: u64) -> &mut Waiting {
+    /// The request after so many.
+    fn awaited(&mut self, after: u64) -> &mut AwaitedRequest {
         // What is left of the wait for an earlier one means nothing now.
-        let waiting = self.waiting.take().filter(|it| it.after == after);
-        self.waiting.insert(waiting.unwrap_or_else(|| Waiting {
-            after,
-            has_begun: false,
-            deadline: Box::pin(tokio::time::sleep(IDLE_MAX)),
-        }))
+        let awaited = self.awaited.take().filter(|it| it.after == after);
+        self.awaited
+            .insert(awaited.unwrap_or_else(|| AwaitedRequest {
+                after,
+                has_begun: false,
+                deadline: Box::pin(tokio::time::sleep(IDLE_MAX)),
+            }))
     }
 
     /// The seat is at rest if no request is under way and no answer waits to be
@@ -135,12 +136,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
         let Some(after) = this.seat.idle_after() else {
             return read;
         };
-        let waiting = this.waiting(after);
-        if buffer.filled().len() > filled && !waiting.has_begun {
-            waiting.has_begun = true;
-            waiting.deadline = Box::pin(tokio::time::sleep(HEAD_MAX));
+        let awaited = this.awaited(after);
+        if buffer.filled().len() > filled && !awaited.has_begun {
+            awaited.has_begun = true;
+            awaited.deadline = Box::pin(tokio::time::sleep(HEAD_MAX));
         }
-        if read.is_pending() && waiting.deadline.as_mut().poll(cx).is_ready() {
+        if read.is_pending() && awaited.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         if read.is_pending() {
