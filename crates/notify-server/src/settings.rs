@@ -22,7 +22,7 @@ use serde::Deserialize;
 pub(crate) use invalid::SettingsInvalid;
 use server::ServerKeys;
 pub(crate) use server::{API_KEY_BYTES_MIN, LogFormat, PublicUrl, ServerConfig};
-use tree::{Fault, Tree};
+use tree::{RuleBroken, Tree};
 
 /// How the server tries again unless told otherwise: for 17 hours and a half.
 const RETRY_SCHEDULE_DEFAULT: [&str; 8] = ["5s", "30s", "2m", "10m", "30m", "2h", "5h", "10h"];
@@ -47,7 +47,7 @@ impl ServerConfig {
         let mut origins = Origins::default();
         let mut tree = Tree::default();
         if let Some((name, text)) = &sources.file {
-            tree = Tree::from_toml(text).map_err(|fault| fault.into_error(name))?;
+            tree = Tree::from_toml(text).map_err(|broken| broken.into_error(name))?;
             origins.file = Some(name.clone());
         }
         for variable in env::settings(&sources.env) {
@@ -59,11 +59,11 @@ impl ServerConfig {
             tree.set(&[key.to_owned()], value);
             origins.of.insert(key.to_owned(), flag.to_owned());
         }
-        read(tree).map_err(|fault| origins.explain(fault))
+        read(tree).map_err(|broken| origins.explain(broken))
     }
 }
 
-fn read(mut tree: Tree) -> Result<ServerConfig, Fault> {
+fn read(mut tree: Tree) -> Result<ServerConfig, RuleBroken> {
     settle_retries(&mut tree)?;
     let server: ServerKeys = read_keys(tree.split_off(ServerKeys::NAMES))?;
     let mut notifier: NotifierConfig = read_keys(tree)?;
@@ -73,11 +73,11 @@ fn read(mut tree: Tree) -> Result<ServerConfig, Fault> {
     let streams_open_max = std::mem::replace(&mut notifier.streams.open_max, default);
     notifier
         .check()
-        .map_err(|invalid| Fault::new(invalid.field, invalid.rule))?;
+        .map_err(|invalid| RuleBroken::new(invalid.field, invalid.rule))?;
     server.with_notifier(notifier, streams_open_max)
 }
 
-fn read_keys<'de, T: Deserialize<'de>>(tree: Tree) -> Result<T, Fault> {
+fn read_keys<'de, T: Deserialize<'de>>(tree: Tree) -> Result<T, RuleBroken> {
     serde_path_to_error::deserialize(tree).map_err(|error| {
         let path = error.path().to_string();
         error.into_inner().at(&path)
@@ -85,7 +85,7 @@ fn read_keys<'de, T: Deserialize<'de>>(tree: Tree) -> Result<T, Fault> {
 }
 
 /// A list of waits, or a count and a base: never both, and the list by default.
-fn settle_retries(tree: &mut Tree) -> Result<(), Fault> {
+fn settle_retries(tree: &mut Tree) -> Result<(), RuleBroken> {
     let counted: Vec<&str> = ["max_retries", "retry_base_ms"]
         .into_iter()
         .filter(|key| tree.has(key))
@@ -93,7 +93,7 @@ fn settle_retries(tree: &mut Tree) -> Result<(), Fault> {
     if tree.has("retry_schedule") {
         return match counted.as_slice() {
             [] => Ok(()),
-            counted => Err(Fault::new(
+            counted => Err(RuleBroken::new(
                 "retry_schedule",
                 format!("can't be set together with {}", counted.join(" and ")),
             )),
@@ -130,18 +130,18 @@ struct Origins {
 }
 
 impl Origins {
-    fn explain(&self, fault: Fault) -> SettingsInvalid {
+    fn explain(&self, broken: RuleBroken) -> SettingsInvalid {
         // `egress.allow_ports[0]` was set as `egress.allow_ports`; a table that
         // should be none was set by one of its keys.
-        let key = fault.key.split('[').next().unwrap_or_default();
+        let key = broken.key.split('[').next().unwrap_or_default();
         let below = format!("{key}.");
         let set_by = self.of.get(key).or_else(|| {
             let mut keys = self.of.iter();
             keys.find_map(|(path, origin)| path.starts_with(&below).then_some(origin))
         });
         match set_by.or(self.file.as_ref()) {
-            Some(origin) => fault.into_error(origin),
-            None => fault.into_error(""),
+            Some(origin) => broken.into_error(origin),
+            None => broken.into_error(""),
         }
     }
 }

@@ -8,7 +8,7 @@ use http::Uri;
 use notify_hub::{NotifierConfig, SecretText};
 use serde::Deserialize;
 
-use super::tree::Fault;
+use super::tree::RuleBroken;
 
 /// The shortest API key, in bytes.
 pub(crate) const API_KEY_BYTES_MIN: usize = 16;
@@ -52,14 +52,14 @@ impl ServerKeys {
         self,
         notifier: NotifierConfig,
         streams_open_max: usize,
-    ) -> Result<ServerConfig, Fault> {
+    ) -> Result<ServerConfig, RuleBroken> {
         let api_key_bytes = self.api_key.as_ref().map(|key| key.expose().len());
         if api_key_bytes.is_some_and(|bytes| bytes < API_KEY_BYTES_MIN) {
             let rule = format!("must be at least {API_KEY_BYTES_MIN} bytes long");
-            return Err(Fault::new("api_key", rule));
+            return Err(RuleBroken::new("api_key", rule));
         }
         if self.data_dir.is_empty() {
-            return Err(Fault::new("data_dir", "must be a directory's path"));
+            return Err(RuleBroken::new("data_dir", "must be a directory's path"));
         }
         Ok(ServerConfig {
             listen: self.listen.0,

@@ -35,12 +35,12 @@ impl Default for Tree {
 
 impl Tree {
     /// Reads a settings file.
-    pub(super) fn from_toml(text: &str) -> Result<Self, Fault> {
+    pub(super) fn from_toml(text: &str) -> Result<Self, RuleBroken> {
         let table: toml::Table = toml::from_str(text).map_err(|error| {
             // The error's own `Display` shows the line, which may hold a secret.
             let before = error.span().and_then(|span| text.get(..span.start));
             let line = before.map_or(1, |before| before.matches('\n').count() + 1);
-            Fault::new("", format!("line {line}: {}", error.message()))
+            RuleBroken::new("", format!("line {line}: {}", error.message()))
         })?;
         Ok(toml::Value::Table(table).into())
     }
@@ -96,9 +96,9 @@ impl From<toml::Value> for Tree {
 }
 
 impl<'de> Deserializer<'de> for Tree {
-    type Error = Fault;
+    type Error = RuleBroken;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RuleBroken> {
         match self {
             Self::Table(table) => visitor.visit_map(MapDeserializer::new(table.into_iter())),
             Self::List(items) => visitor.visit_seq(SeqDeserializer::new(items.into_iter())),
@@ -109,23 +109,23 @@ impl<'de> Deserializer<'de> for Tree {
         }
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RuleBroken> {
         self.typed().deserialize_any(visitor)
     }
 
-    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RuleBroken> {
         self.typed().deserialize_any(visitor)
     }
 
-    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RuleBroken> {
         self.typed().deserialize_any(visitor)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RuleBroken> {
         self.typed().deserialize_any(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RuleBroken> {
         visitor.visit_some(self)
     }
 
@@ -133,7 +133,7 @@ impl<'de> Deserializer<'de> for Tree {
         self,
         _name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, RuleBroken> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -157,7 +157,7 @@ impl Tree {
     }
 }
 
-impl IntoDeserializer<'_, Fault> for Tree {
+impl IntoDeserializer<'_, RuleBroken> for Tree {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -167,13 +167,13 @@ impl IntoDeserializer<'_, Fault> for Tree {
 
 /// A setting that breaks its rule. Never holds the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct RuleBroken {
     /// The setting, with dots.
     pub(super) key: String,
     rule: String,
 }
 
-impl Fault {
+impl RuleBroken {
     pub(super) fn new(key: &str, rule: impl Into<String>) -> Self {
         Self {
             key: key.to_owned(),
@@ -181,7 +181,7 @@ impl Fault {
         }
     }
 
-    /// The fault, found while reading what is at `path`.
+    /// The same, found while reading what is at `path`.
     pub(super) fn at(self, path: &str) -> Self {
         Self {
             key: path.to_owned(),
@@ -198,7 +198,7 @@ impl Fault {
     }
 }
 
-impl de::Error for Fault {
+impl de::Error for RuleBroken {
     fn custom<T: fmt::Display>(rule: T) -> Self {
         Self::new("", rule.to_string())
     }
@@ -229,10 +229,10 @@ fn must_be(expected: &dyn Expected) -> String {
     format!("must be {rule}")
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for RuleBroken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.rule)
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for RuleBroken {}
