@@ -52,7 +52,7 @@ pub struct NotifierConfig {
     /// How much may be in flight.
     pub delivery: DeliveryConfig,
     /// Bounds and origins of streams.
-    pub streams: StreamsConfig,
+    pub streams: StreamLimits,
     /// What is kept, and for how long.
     pub store: StoreConfig,
     /// Bounds on everything else.
@@ -73,7 +73,7 @@ impl Default for NotifierConfig {
             progress_min_interval_ms: 500,
             egress: EgressConfig::default(),
             delivery: DeliveryConfig::default(),
-            streams: StreamsConfig::default(),
+            streams: StreamLimits::default(),
             store: StoreConfig::default(),
             limits: LimitsConfig::default(),
         }
@@ -123,10 +123,10 @@ impl Default for DeliveryConfig {
     }
 }
 
-/// Bounds and origins of streams.
+/// How many streams may be open, and who may open them.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct StreamsConfig {
+pub struct StreamLimits {
     /// Open streams altogether. Default 16,000. The server keeps to it; here
     /// nothing does yet, so another number is refused.
     pub open_max: usize,
@@ -142,7 +142,7 @@ pub struct StreamsConfig {
     pub allow_origins: Vec<String>,
 }
 
-impl Default for StreamsConfig {
+impl Default for StreamLimits {
     fn default() -> Self {
         Self {
             open_max: 16_000,

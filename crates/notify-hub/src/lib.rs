@@ -50,7 +50,7 @@ mod token;
 pub use clock::{Clock, SystemClock};
 pub use config::{
     ConfigInvalid, DeliveryConfig, EgressConfig, LimitsConfig, NotifierConfig, SecretText,
-    StoreConfig, StreamsConfig,
+    StoreConfig, StreamLimits,
 };
 pub use error::{Failure, NotifyError};
 pub use live::EndReason;

@@ -16,7 +16,7 @@ mod tree;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use notify_hub::{EgressConfig, NotifierConfig, StreamsConfig};
+use notify_hub::{EgressConfig, NotifierConfig, StreamLimits};
 use serde::Deserialize;
 
 pub(crate) use invalid::SettingsInvalid;
@@ -69,7 +69,7 @@ fn read(mut tree: Tree) -> Result<ServerConfig, RuleBroken> {
     let mut notifier: NotifierConfig = read_keys(tree)?;
     // The server sees to this one, and the library would rightly say that it
     // does not.
-    let default = StreamsConfig::default().open_max;
+    let default = StreamLimits::default().open_max;
     let streams_open_max = std::mem::replace(&mut notifier.streams.open_max, default);
     notifier
         .check()

@@ -7,7 +7,7 @@ use notify_core::schedule::Limits;
 use notify_core::store::Retention;
 use notify_core::{EventLimits, Keyring, RetryPolicy, Secret};
 
-use super::{NotifierConfig, SecretText, StreamsConfig};
+use super::{NotifierConfig, SecretText, StreamLimits};
 
 /// Settings after their check: every value is within its bounds.
 #[derive(Clone, Debug)]
@@ -136,7 +136,7 @@ impl Settings {
 /// relies on it. What merely allows more is taken.
 fn no_empty_promises(config: &NotifierConfig) -> Result<(), ConfigInvalid> {
     let (egress, streams) = (&config.egress, &config.streams);
-    let defaults = StreamsConfig::default();
+    let defaults = StreamLimits::default();
     for (field, is_set) in [
         ("egress.denied_cidrs", !egress.denied_cidrs.is_empty()),
         ("egress.require_https", egress.require_https),
