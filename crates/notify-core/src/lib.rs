@@ -10,6 +10,7 @@
 //!
 //! - [`id`], [`time`]: the nouns' names, and points in time as data;
 //! - [`json`]: what comes from outside, as text and without trust;
+//! - [`hex`]: bytes as text, in one spelling;
 //! - [`job`]: the statuses and the one transition function;
 //! - [`event`]: one fact about a job, checked once, encoded once;
 //! - [`log`]: a job's events as its readers see them, with cursors;
@@ -42,6 +43,7 @@ pub mod clock;
 pub mod delivery;
 pub mod endpoint;
 pub mod event;
+pub mod hex;
 pub mod id;
 pub mod job;
 pub mod json;

@@ -1,9 +1,9 @@
 //! Job tokens: what a customer shows to read one job.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::ops::Deref;
 
+use notify_core::hex;
 use notify_core::store::TokenHash;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -19,10 +19,7 @@ pub struct JobToken(Zeroizing<String>);
 impl JobToken {
     pub(crate) fn from_random(random: &[u8; 32]) -> Self {
         let mut text = Zeroizing::new(String::with_capacity(64));
-        for byte in random {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
+        hex::push(&mut text, random);
         Self(text)
     }
 

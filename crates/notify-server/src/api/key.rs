@@ -1,5 +1,6 @@
 //! The API key, as the server keeps it.
 
+use notify_core::hex;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -18,20 +19,14 @@ impl ApiKeyHash {
 
     /// In lower-case hex, as it is kept in a file.
     pub(crate) fn to_hex(self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        let mut text = String::with_capacity(64);
+        hex::push(&mut text, &self.0);
+        text
     }
 
     /// What [`Self::to_hex`] wrote.
     pub(crate) fn from_hex(text: &str) -> Option<Self> {
-        let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
-            return None;
-        };
-        let pairs: &[[u8; 2]; 32] = pairs.try_into().ok()?;
-        let mut hash = [0; 32];
-        for (byte, pair) in hash.iter_mut().zip(pairs) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
-        Some(Self(hash))
+        hex::decode(text).map(Self)
     }
 
     /// Whether `shown` is the key; takes the same time whatever it is.

@@ -5,11 +5,11 @@
 //! without one it lives as long as the process.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use notify_core::hex;
 use zeroize::Zeroizing;
 
 use super::error::ServeError;
@@ -91,10 +91,7 @@ impl MadeKey {
         getrandom::fill(&mut *random)?;
         let mut text = Zeroizing::new(String::with_capacity(3 + 64));
         text.push_str("nk_");
-        for byte in *random {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
+        hex::push(&mut text, &*random);
         Ok(Self {
             text,
             is_kept: false,
