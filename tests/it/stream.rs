@@ -18,9 +18,8 @@ use std::sync::Arc;
 
 use notify_core::transport::RecordingTransport;
 use notify_hub::{JobEvent, JobNotifier, JobStatus, NotifierConfig};
-use notify_sse::StreamConfig;
+use notify_sse::{ApiKeyHash, StreamConfig};
 use notify_tests::sse_client::{SseEvent, StreamRequest, StreamResponse};
-use sha2::{Digest, Sha256};
 use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 
@@ -43,7 +42,7 @@ impl House {
         let hub = JobNotifier::builder(config).transport(RecordingTransport::new());
         let hub = Arc::new(hub.build().unwrap());
         let streams = StreamConfig {
-            operator_key_sha256: Some(Sha256::digest(OPERATOR_KEY).into()),
+            api_key: Some(ApiKeyHash::of(OPERATOR_KEY)),
             ..StreamConfig::default()
         };
         let app = notify_sse::router_with(Arc::clone(&hub), streams);

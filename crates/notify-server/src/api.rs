@@ -10,7 +10,6 @@ mod auth;
 mod body;
 mod error;
 mod jobs;
-mod key;
 mod parts;
 mod spec;
 #[cfg(test)]
@@ -32,7 +31,6 @@ use error::ApiError;
 use parts::Api;
 
 pub(crate) use body::Bodies;
-pub(crate) use key::ApiKeyHash;
 pub(crate) use parts::Parts;
 
 /// The operator API, with health and readiness.

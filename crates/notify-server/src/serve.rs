@@ -24,10 +24,10 @@ use std::time::Duration;
 
 use notify_core::EventLimits;
 use notify_hub::{JobNotifier, NotifierConfig};
-use notify_sse::StreamConfig;
+use notify_sse::{ApiKeyHash, StreamConfig};
 use tokio::net::TcpListener;
 
-use crate::api::{self, ApiKeyHash};
+use crate::api;
 use crate::connections::Connections;
 use crate::print;
 use crate::settings::{self, LogFormat, PublicUrl, ServerConfig};
@@ -215,7 +215,7 @@ impl Server {
         let streams = notify_sse::router_with(
             Arc::clone(&notifier),
             StreamConfig {
-                operator_key_sha256: Some(opened.key.to_bytes()),
+                api_key: Some(opened.key),
                 ..StreamConfig::default()
             },
         );

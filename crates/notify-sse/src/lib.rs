@@ -36,17 +36,21 @@
 //! its readers. A reader costs its position, a timer and at most 16 KiB or one
 //! event in the making.
 //!
+//! **Beside it.** An app with routes of its own answers as these do with [`bearer`],
+//! [`ApiKeyHash`] and [`ErrorAnswer`]; the program `notify` does.
+//!
 //! **Never here.** No delivery and no rule about events; no queue per reader; no
 //! task of its own: dropping the response ends the subscription. Neither a token
 //! nor a URL is logged, put into an answer or shown by a `Debug`.
 
-mod auth;
+mod answer;
 mod body;
 mod config;
+mod credentials;
 mod cursor;
-mod error;
 mod heartbeat;
 mod jitter;
+mod refusal;
 mod routes;
 
 #[cfg(test)]
@@ -57,7 +61,9 @@ use std::sync::Arc;
 use axum::Router;
 use notify_hub::JobNotifier;
 
+pub use answer::{ErrorAnswer, NoDetail};
 pub use config::StreamConfig;
+pub use credentials::{ApiKeyHash, bearer};
 
 /// The streams of `hub`'s jobs, with the default settings.
 pub fn router(hub: Arc<JobNotifier>) -> Router {
@@ -70,11 +76,11 @@ pub fn router(hub: Arc<JobNotifier>) -> Router {
 /// use std::sync::Arc;
 ///
 /// use notify_hub::JobNotifier;
-/// use notify_sse::StreamConfig;
+/// use notify_sse::{ApiKeyHash, StreamConfig};
 ///
-/// fn streams(hub: Arc<JobNotifier>, operator_key_sha256: [u8; 32]) -> axum::Router {
+/// fn streams(hub: Arc<JobNotifier>, api_key: ApiKeyHash) -> axum::Router {
 ///     let config = StreamConfig {
-///         operator_key_sha256: Some(operator_key_sha256),
+///         api_key: Some(api_key),
 ///         ..StreamConfig::default()
 ///     };
 ///     notify_sse::router_with(hub, config)

@@ -14,12 +14,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use axum::routing::get;
 use notify_hub::{JobNotifier, StartFrom, Subscription};
 
-use crate::auth;
 use crate::body::StreamBody;
 use crate::config::StreamConfig;
+use crate::credentials;
 use crate::cursor;
-use crate::error::Refusal;
 use crate::jitter::Jitter;
+use crate::refusal::Refusal;
 
 /// What every request needs.
 #[derive(Clone)]
@@ -42,7 +42,7 @@ async fn follow(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
-    let shown = auth::bearer(&headers).ok_or(Refusal::CredentialsMissing)?;
+    let shown = credentials::bearer(&headers).ok_or(Refusal::CredentialsMissing)?;
     let params = params.map_err(|_| Refusal::Forbidden)?;
     let job = job_id(&params).ok_or(Refusal::Forbidden)?;
     let from = cursor::start_from(&headers, query.as_deref());
@@ -69,7 +69,7 @@ impl Streams {
         if !self.hub.is_ready() {
             return Err(Refusal::NOT_READY);
         }
-        if auth::is_operator(shown, self.config.operator_key_sha256.as_ref()) {
+        if self.config.api_key.is_some_and(|key| key.is_of(shown)) {
             return Ok(self.hub.subscribe_from(job, from).await?);
         }
         let subscription = self.hub.subscribe_authorized(job, shown, from).await?;

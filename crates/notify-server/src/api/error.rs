@@ -1,16 +1,14 @@
 //! Why a call is refused, as its caller reads it.
 
-use std::time::Duration;
+use std::borrow::Cow;
 
-use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use notify_core::EventId;
 use notify_core::event::EventInvalid;
 use notify_hub::NotifyError;
+use notify_sse::ErrorAnswer;
 use serde::Serialize;
-
-use super::answer::json;
 
 /// A refused call.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,19 +93,21 @@ impl ApiError {
         }
     }
 
-    fn message(&self) -> String {
+    fn message(&self) -> Cow<'static, str> {
         match self {
-            Self::Notify(error) | Self::NotifyAt(error, _) => error.to_string(),
-            Self::Unauthorized => "send the header Authorization: Bearer".to_owned(),
-            Self::Forbidden => "these credentials do not open this".to_owned(),
-            Self::NotFound(what) => (*what).to_owned(),
-            Self::MethodNotAllowed => "this path takes other methods".to_owned(),
-            Self::Timeout => "the body came too slowly".to_owned(),
-            Self::BodyIncomplete => "the body ended before all of it was there".to_owned(),
-            Self::TooLarge(bytes_max) => format!("the body is larger than {bytes_max} bytes"),
-            Self::NotJson => "send the header Content-Type: application/json".to_owned(),
-            Self::Malformed => "the body is not JSON".to_owned(),
-            Self::Field { field, rule } => format!("{field:?}: {rule}"),
+            Self::Notify(error) | Self::NotifyAt(error, _) => error.to_string().into(),
+            Self::Unauthorized => "send the header Authorization: Bearer".into(),
+            Self::Forbidden => "these credentials do not open this".into(),
+            Self::NotFound(what) => (*what).into(),
+            Self::MethodNotAllowed => "this path takes other methods".into(),
+            Self::Timeout => "the body came too slowly".into(),
+            Self::BodyIncomplete => "the body ended before all of it was there".into(),
+            Self::TooLarge(bytes_max) => {
+                format!("the body is larger than {bytes_max} bytes").into()
+            }
+            Self::NotJson => "send the header Content-Type: application/json".into(),
+            Self::Malformed => "the body is not JSON".into(),
+            Self::Field { field, rule } => format!("{field:?}: {rule}").into(),
         }
     }
 
@@ -158,44 +158,16 @@ impl IntoResponse for ApiError {
         if status.is_server_error() {
             tracing::warn!(code = self.code(), "a call could not be served");
         }
-        let answer = Answer {
-            error: Body {
-                code: self.code(),
-                message: self.message(),
-                detail: self.detail(),
-            },
-        };
-        let mut response = json(status, &answer);
-        let headers = response.headers_mut();
-        match &self {
-            Self::Unauthorized => {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
+        let answer = ErrorAnswer::new(status, self.code(), self.message());
+        let answer = match &self {
+            Self::Unauthorized => answer.asking_for_bearer(),
             Self::Notify(NotifyError::Overloaded { retry_after }) => {
-                headers.insert(RETRY_AFTER, HeaderValue::from(whole_secs(*retry_after)));
+                answer.retry_after(*retry_after)
             }
-            _ => {}
-        }
-        response
+            _ => answer,
+        };
+        answer.with_detail(self.detail()).into_response()
     }
-}
-
-/// Rounded up, and never "at once".
-fn whole_secs(wait: Duration) -> u64 {
-    let rounded_up = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    rounded_up.max(1)
-}
-
-#[derive(Serialize)]
-struct Answer<'a> {
-    error: Body<'a>,
-}
-
-#[derive(Serialize)]
-struct Body<'a> {
-    code: &'static str,
-    message: String,
-    detail: Detail<'a>,
 }
 
 #[derive(Serialize)]
@@ -209,6 +181,8 @@ struct Detail<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use notify_core::Epoch;
 
     use super::*;
@@ -254,10 +228,8 @@ mod tests {
 
     #[test]
     fn an_overloaded_server_says_when_to_come_back() {
-        for (millis, expected) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2")] {
-            let retry_after = Duration::from_millis(millis);
-            let response = ApiError::from(NotifyError::Overloaded { retry_after }).into_response();
-            assert_eq!(response.headers()[RETRY_AFTER], expected);
-        }
+        let retry_after = Duration::from_millis(1_001);
+        let response = ApiError::from(NotifyError::Overloaded { retry_after }).into_response();
+        assert_eq!(response.headers()["retry-after"], "2");
     }
 }

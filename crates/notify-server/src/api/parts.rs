@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use notify_core::EventLimits;
 use notify_hub::JobNotifier;
+use notify_sse::ApiKeyHash;
 
 use super::body::Bodies;
-use super::key::ApiKeyHash;
 
 /// What the API is made of.
 pub(crate) struct Parts {

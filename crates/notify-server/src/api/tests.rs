@@ -7,6 +7,7 @@ use axum::body::Body;
 use http_body_util::BodyExt as _;
 use notify_core::EventLimits;
 use notify_hub::{JobNotifier, LimitsConfig, NotifierConfig};
+use notify_sse::ApiKeyHash;
 use serde_json::Value;
 use tower::ServiceExt as _;
 

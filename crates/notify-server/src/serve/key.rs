@@ -10,10 +10,10 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use notify_core::hex;
+use notify_sse::ApiKeyHash;
 use zeroize::Zeroizing;
 
 use super::error::ServeError;
-use crate::api::ApiKeyHash;
 
 /// The file in the data directory with the made key's SHA-256 in hex.
 const FILE: &str = "api-key.sha256";
@@ -55,8 +55,8 @@ impl KeySource {
 /// The hash that an earlier start has kept.
 fn kept(file: &Path) -> io::Result<Option<ApiKeyHash>> {
     match fs::read_to_string(file) {
-        Ok(text) => match ApiKeyHash::from_hex(text.trim()) {
-            Some(hash) => Ok(Some(hash)),
+        Ok(text) => match hex::decode(text.trim()) {
+            Some(hash) => Ok(Some(ApiKeyHash::from_sha256(hash))),
             None => Err(io::Error::other(
                 "holds no key's hash; remove it, and a new key is made",
             )),
@@ -72,7 +72,9 @@ fn keep(file: &Path, hash: ApiKeyHash) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(file)?;
-    writeln!(file, "{}", hash.to_hex())?;
+    let mut text = String::new();
+    hex::push(&mut text, &hash.sha256());
+    writeln!(file, "{text}")?;
     file.sync_all()
 }
 

@@ -5,14 +5,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
+use notify_sse::ErrorAnswer;
 use tokio::sync::Semaphore;
 
 use crate::connections::{Seat, holding};
@@ -89,22 +91,16 @@ fn busy(secs: u64) -> Response {
 }
 
 fn overloaded(secs: u64) -> Response {
-    let error = serde_json::json!({ "error": {
-        "code": "overloaded",
-        "message": "there are too many streams; try again later",
-        "detail": {},
-    }});
-    let mut response = Response::new(Body::from(error.to_string()));
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response.headers_mut().extend([
-        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (RETRY_AFTER, HeaderValue::from(secs)),
-    ]);
-    response
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let message = "there are too many streams; try again later";
+    ErrorAnswer::new(status, "overloaded", message)
+        .retry_after(Duration::from_secs(secs))
+        .into_response()
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header::RETRY_AFTER;
     use axum::routing::get;
     use http_body_util::BodyExt as _;
     use tower::ServiceExt as _;

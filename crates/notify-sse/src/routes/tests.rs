@@ -6,18 +6,17 @@ use axum::http::{Request, header};
 use http_body_util::BodyExt;
 use notify_hub::{JobEvent, LimitsConfig, NotifierConfig};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 
 use super::*;
+use crate::credentials::ApiKeyHash;
 use crate::testing::{hub, hub_with};
 
 const OPERATOR_KEY: &str = "operator-key-0123456789";
 
 fn routes(hub: &Arc<JobNotifier>) -> Router {
-    let operator_key_sha256 = Some(Sha256::digest(OPERATOR_KEY).into());
     let config = StreamConfig {
-        operator_key_sha256,
+        api_key: Some(ApiKeyHash::of(OPERATOR_KEY)),
         ..StreamConfig::default()
     };
     router(Arc::clone(hub), config)

@@ -1,4 +1,6 @@
-//! Who may read a stream: the credentials that a request shows.
+//! Who calls: the credentials that a request shows.
+
+use std::fmt;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -10,8 +12,8 @@ use subtle::ConstantTimeEq;
 /// `None` for everything that shows none: no such header, more than one, another
 /// scheme, nothing after it, bytes that are no text. These are all answered with
 /// 401, whose challenge says what to send instead. What is shown but opens
-/// nothing is for the caller to refuse.
-pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// nothing is for whoever asks to refuse.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
     let (Some(header), None) = (all.next(), all.next()) else {
         return None;
@@ -22,11 +24,38 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     shown.then_some(token)
 }
 
-/// Whether `shown` is the operator's key, of which only the hash is known; in
-/// constant time.
-pub(crate) fn is_operator(shown: &str, key_sha256: Option<&[u8; 32]>) -> bool {
-    let shown: [u8; 32] = Sha256::digest(shown.as_bytes()).into();
-    key_sha256.is_some_and(|key| shown.ct_eq(key).into())
+/// The SHA-256 of the operator's API key: all of it that a server keeps.
+///
+/// Its `Debug` shows nothing of it, since a weak key could be guessed from its hash.
+#[derive(Clone, Copy)]
+pub struct ApiKeyHash([u8; 32]);
+
+impl ApiKeyHash {
+    /// The hash of this key.
+    pub fn of(key: &str) -> Self {
+        Self(Sha256::digest(key.as_bytes()).into())
+    }
+
+    /// What [`Self::sha256`] gave.
+    pub const fn from_sha256(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
+
+    /// The hash itself, to be kept.
+    pub const fn sha256(self) -> [u8; 32] {
+        self.0
+    }
+
+    /// Whether `shown` is the key; takes the same time whatever the key is.
+    pub fn is_of(&self, shown: &str) -> bool {
+        Self::of(shown).0.ct_eq(&self.0).into()
+    }
+}
+
+impl fmt::Debug for ApiKeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKeyHash(…)")
+    }
 }
 
 #[cfg(test)]
@@ -71,11 +100,13 @@ mod tests {
     }
 
     #[test]
-    fn the_operators_key_is_known_by_its_hash() {
-        let key: [u8; 32] = Sha256::digest(b"operator-key-0123").into();
-        assert!(is_operator("operator-key-0123", Some(&key)));
-        assert!(!is_operator("operator-key-012", Some(&key)));
-        assert!(!is_operator("", Some(&key)));
-        assert!(!is_operator("operator-key-0123", None));
+    fn a_key_is_known_by_its_hash_which_is_not_shown() {
+        let hash = ApiKeyHash::of("operator-key-0123");
+        assert!(hash.is_of("operator-key-0123"));
+        assert!(!hash.is_of("operator-key-012"));
+        assert!(!hash.is_of(""));
+        let kept = ApiKeyHash::from_sha256(hash.sha256());
+        assert!(kept.is_of("operator-key-0123"));
+        assert_eq!(format!("{kept:?}"), "ApiKeyHash(…)");
     }
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, Response, StatusCode};
+use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use notify_hub::NotifyError;
+
+use crate::answer::ErrorAnswer;
 
 /// A request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,35 +72,17 @@ impl Refusal {
             Self::Unavailable { .. } => "the service is not available; try again later",
         }
     }
-
-    /// The header that belongs to this refusal alone.
-    fn advice(self) -> Option<(axum::http::HeaderName, HeaderValue)> {
-        match self {
-            Self::CredentialsMissing => {
-                Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
-            }
-            Self::Overloaded { retry_after } => {
-                let whole_secs = retry_after.as_millis().div_ceil(1_000).max(1);
-                let whole_secs = u64::try_from(whole_secs).unwrap_or(u64::MAX);
-                Some((RETRY_AFTER, HeaderValue::from(whole_secs)))
-            }
-            Self::Forbidden | Self::Unavailable { .. } => None,
-        }
-    }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response<Body> {
-        let error = serde_json::json!({
-            "error": { "code": self.code(), "message": self.message(), "detail": {} }
-        });
-        let mut response = Response::new(error.to_string().into());
-        *response.status_mut() = self.status();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.extend(self.advice());
-        response
+        let answer = ErrorAnswer::new(self.status(), self.code(), self.message());
+        let answer = match self {
+            Self::CredentialsMissing => answer.asking_for_bearer(),
+            Self::Overloaded { retry_after } => answer.retry_after(retry_after),
+            Self::Forbidden | Self::Unavailable { .. } => answer,
+        };
+        answer.into_response()
     }
 }
 
@@ -108,16 +91,6 @@ mod tests {
     use notify_core::JobId;
 
     use super::*;
-
-    #[test]
-    fn a_wait_is_told_in_whole_seconds_and_is_never_zero() {
-        for (millis, expected) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2")] {
-            let retry_after = Duration::from_millis(millis);
-            let response = Refusal::Overloaded { retry_after }.into_response();
-            assert_eq!(response.status(), 503);
-            assert_eq!(response.headers()["retry-after"], expected);
-        }
-    }
 
     #[test]
     fn a_malformed_job_id_is_like_any_wrong_token() {
