@@ -53,8 +53,7 @@ where
     type Rejection = VerifyError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, VerifyError> {
-        let verifier = Verifier::from_ref(state);
-        let (headers, body) = read(request, verifier.body_limit()).await?;
+        let (verifier, headers, body) = read(request, state).await?;
         verifier.verify(&headers, &body).map(Self)
     }
 }
@@ -68,14 +67,19 @@ where
     type Rejection = VerifyError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, VerifyError> {
-        let verifier = Verifier::from_ref(state);
-        let (headers, body) = read(request, verifier.body_limit()).await?;
+        let (verifier, headers, body) = read(request, state).await?;
         verifier.verify_as(&headers, &body).map(Self)
     }
 }
 
-/// The headers, and the body if it is not too large.
-async fn read(request: Request, bytes_max: usize) -> Result<(HeaderMap, Bytes), VerifyError> {
+/// The verifier, and what it judges: the headers, and the body if it is not too
+/// large.
+async fn read<S>(request: Request, state: &S) -> Result<(Verifier, HeaderMap, Bytes), VerifyError>
+where
+    Verifier: FromRef<S>,
+{
+    let verifier = Verifier::from_ref(state);
+    let bytes_max = verifier.body_limit();
     let (parts, body) = request.into_parts();
     let too_large = VerifyError::BodyTooLarge { bytes_max };
     // An honest content-length is refused before a byte is read.
@@ -84,7 +88,7 @@ async fn read(request: Request, bytes_max: usize) -> Result<(HeaderMap, Bytes), 
         return Err(too_large);
     }
     match Limited::new(body, bytes_max).collect().await {
-        Ok(body) => Ok((parts.headers, body.to_bytes())),
+        Ok(body) => Ok((verifier, parts.headers, body.to_bytes())),
         Err(why) if exceeds_a_limit(&*why) => Err(too_large),
         Err(_) => Err(VerifyError::BodyIncomplete),
     }
