@@ -1,87 +1,174 @@
-//! Within the program: two modules at its top that import each other are one concern
-//! in two places, or hold a third that wants a home of its own.
+//! Within a crate: modules side by side that import each other, at once or around
+//! a ring, are one concern in several places, or hold another that wants a home of
+//! its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::sources::{read, sources};
+use super::modules::{Imports, Name, imports, imports_below};
 use super::{check_none, root};
 
-/// What each module at the top of a crate imports of the others.
-type Imports = BTreeMap<String, BTreeSet<String>>;
+/// The rings that there are: a crate, and the modules of one. None may be added.
+const KNOWN: &[(&str, &[&str])] = &[
+    ("notify-core", &["clock", "delivery", "lane", "store"]),
+    ("notify-core", &["event::content", "event::read"]),
+    ("notify-hub", &["engine::committer", "engine::trimming"]),
+];
 
 #[test]
-fn no_two_modules_of_the_program_import_each_other() {
-    let mut crates: BTreeMap<String, Imports> = BTreeMap::new();
-    let folder = root().join("crates");
-    let program = folder.join("notify-server");
-    for file in sources().into_iter().filter(|it| it.starts_with(&program)) {
-        let Ok(path) = file.strip_prefix(&folder) else {
-            continue;
-        };
-        let mut parts = path.iter().filter_map(|part| part.to_str());
-        let (Some(package), _src, Some(module)) = (parts.next(), parts.next(), parts.next()) else {
-            continue;
-        };
-        let module = module.trim_end_matches(".rs").to_owned();
-        let of_crate = crates.entry(package.to_owned()).or_default();
-        let imports = of_crate.entry(module).or_default();
-        imports.extend(imported(&read(&file)));
+fn no_modules_of_a_crate_import_each_other() {
+    let known = KNOWN.iter().map(|(package, ring)| {
+        let ring = ring.iter().map(|&module| module.to_owned());
+        (package.to_string(), ring.collect::<Vec<_>>())
+    });
+    let mut known: BTreeSet<_> = known.collect();
+    let mut breaches = Vec::new();
+    for package in crates() {
+        let sources = root().join("crates").join(&package).join("src");
+        let imports = side_by_side(&imports_below(&sources));
+        assert!(!imports.is_empty(), "{package} was not read");
+        for ring in rings(&imports) {
+            let modules = ring.iter().map(|name| name.join("::")).collect();
+            if !known.remove(&(package.clone(), modules)) {
+                breaches.push(format!("{package}: {}", shown(&ring, &imports)));
+            }
+        }
     }
-    check_none(crates.iter().flat_map(|(package, imports)| {
-        let pairs = mutual(imports).into_iter();
-        pairs.map(move |(a, b)| format!("{package}: {a} and {b} import each other"))
+    breaches.extend(known.into_iter().map(|(package, ring)| {
+        let ring = ring.join(", ");
+        format!("{package}: {ring} are no ring any more; take them from the table")
     }));
+    check_none(breaches);
+}
+
+fn crates() -> Vec<String> {
+    let folders = std::fs::read_dir(root().join("crates")).expect("there are crates");
+    let names = folders.map(|folder| folder.expect("a folder of the project can be read"));
+    names
+        .map(|it| it.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+/// What modules with the same parent import of each other: where `a::b` imports
+/// `a::c::d`, `a::b` imports `a::c`.
+fn side_by_side(imports: &Imports) -> Imports {
+    let mut siblings = Imports::new();
+    for (from, imported) in imports {
+        for to in imported {
+            let shared = from.iter().zip(to).take_while(|(a, b)| a == b).count();
+            if let (Some(from), Some(to)) = (from.get(..=shared), to.get(..=shared)) {
+                siblings
+                    .entry(from.to_vec())
+                    .or_default()
+                    .insert(to.to_vec());
+            }
+        }
+    }
+    siblings
+}
+
+/// The modules that can each be reached from all the others, ring by ring.
+fn rings(imports: &Imports) -> BTreeSet<BTreeSet<&Name>> {
+    let reached: BTreeMap<&Name, BTreeSet<&Name>> = imports
+        .keys()
+        .map(|module| (module, reached_from(module, imports)))
+        .collect();
+    let rings = reached.iter().map(|(module, reached_from_it)| {
+        let back = |other: &&&Name| reached.get(**other).is_some_and(|it| it.contains(module));
+        reached_from_it.iter().filter(back).copied().collect()
+    });
+    rings
+        .filter(|ring: &BTreeSet<_>| !ring.is_empty())
+        .collect()
+}
+
+fn reached_from<'a>(module: &Name, imports: &'a Imports) -> BTreeSet<&'a Name> {
+    let mut reached = BTreeSet::new();
+    let mut ahead: Vec<&Name> = imports.get(module).into_iter().flatten().collect();
+    while let Some(next) = ahead.pop() {
+        if reached.insert(next) {
+            ahead.extend(imports.get(next).into_iter().flatten());
+        }
+    }
+    reached
+}
+
+fn shown(ring: &BTreeSet<&Name>, imports: &Imports) -> String {
+    let arrows = ring.iter().flat_map(|from| {
+        let imported = imports.get(*from).into_iter().flatten();
+        let within = imported.filter(|to| ring.contains(to));
+        within.map(move |to| format!("{} imports {}", from.join("::"), to.join("::")))
+    });
+    arrows.collect::<Vec<_>>().join(", ")
+}
+
+#[track_caller]
+fn check_rings(modules: &[(&str, &str)], expected: &[&[&str]]) {
+    let files = modules.iter().map(|(name, source)| {
+        let name = name.split("::").filter(|part| !part.is_empty());
+        (name.map(str::to_owned).collect(), (*source).to_owned())
+    });
+    let imports = side_by_side(&imports(files));
+    let found = rings(&imports).into_iter().map(|ring| {
+        let names = ring.into_iter().map(|name| name.join("::"));
+        names.collect::<Vec<_>>()
+    });
+    assert_eq!(found.collect::<Vec<_>>(), expected);
 }
 
 #[test]
-fn modules_are_found_however_they_are_imported() {
-    let source = "use crate::{a, b::{C, d}, e};\nuse crate::f::G;\ncrate::h::i();\nuse x::y;";
-    let imports = imported(source);
-    for module in ["a", "b", "e", "f", "h"] {
-        assert!(imports.contains(module), "{module} in {imports:?}");
-    }
-    assert!(!imports.contains("x") && !imports.contains("y"));
-    let of = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-    let imports = Imports::from([
-        ("a".to_owned(), of(&["b", "c"])),
-        ("b".to_owned(), of(&["a"])),
-        ("c".to_owned(), of(&[])),
-    ]);
-    assert_eq!(mutual(&imports), [("a", "b")]);
-}
-
-/// The names that follow `crate::`, and perhaps some that stand deeper.
-fn imported(source: &str) -> BTreeSet<String> {
-    let code: Vec<&str> = source
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .collect();
-    let code = code.join("\n");
-    let mut names = BTreeSet::new();
-    for rest in code.split("crate::").skip(1) {
-        let group = rest.strip_prefix('{');
-        let group = group.and_then(|rest| rest.split(';').next());
-        for path in group.unwrap_or(rest).split(',') {
-            let is_part = |c: char| c.is_alphanumeric() || c == '_';
-            let path = path.trim_start();
-            let end = path.find(|c| !is_part(c)).unwrap_or(path.len());
-            names.extend(path.get(..end).map(str::to_owned));
-            if group.is_none() {
-                break;
-            }
+fn two_modules_are_a_ring_however_they_import_each_other() {
+    for there in [
+        "use crate::{b::{self, X}, c};",
+        "fn f() -> crate::b::X { crate::b::x() }",
+    ] {
+        for back in [
+            "use super::a;",
+            "use crate::a::Y as Z;",
+            "fn g(a: super::a::Y) {}",
+        ] {
+            let modules = [("", ""), ("a", there), ("b", back), ("c", "")];
+            check_rings(&modules, &[&["a", "b"]]);
         }
     }
-    names
 }
 
-fn mutual(imports: &Imports) -> Vec<(&str, &str)> {
-    let mut pairs = Vec::new();
-    for (a, of_a) in imports {
-        for b in of_a.iter().filter(|b| *b > a) {
-            if imports.get(b).is_some_and(|of_b| of_b.contains(a)) {
-                pairs.push((a.as_str(), b.as_str()));
-            }
-        }
-    }
-    pairs
+#[test]
+fn a_name_is_imported_from_where_it_comes() {
+    let front = "mod a; mod b; pub use b::X;";
+    let modules = [("", front), ("a", "use crate::X;"), ("b", "use crate::a;")];
+    check_rings(&modules, &[&["a", "b"]]);
+    let front = "mod a; mod b; pub use other::X;";
+    let modules = [("", front), ("a", "use crate::X;"), ("b", "use crate::a;")];
+    check_rings(&modules, &[]);
+}
+
+#[test]
+fn a_ring_may_be_long_or_lie_deeper() {
+    let modules = [
+        ("", ""),
+        ("a", "use crate::b::c;"),
+        ("b", ""),
+        ("b::c", "use super::d;"),
+        ("b::d", "use crate::e;"),
+        ("e", "use crate::a;"),
+    ];
+    check_rings(&modules, &[&["a", "b", "e"]]);
+    let modules = [
+        ("b", ""),
+        ("b::c", "use super::d;"),
+        ("b::d", "use super::c::X;"),
+    ];
+    check_rings(&modules, &[&["b::c", "b::d"]]);
+}
+
+#[test]
+fn what_tests_parents_and_others_import_makes_no_ring() {
+    let for_tests = "#[cfg(test)] mod tests { use crate::b::X; }";
+    check_rings(&[("a", for_tests), ("b", "use crate::a;")], &[]);
+    let modules = [
+        ("a", "use b::X; use std::fmt;"),
+        ("a::b", "use super::Y;"),
+        ("std", "use crate::a;"),
+    ];
+    check_rings(&modules, &[]);
 }
