@@ -1,8 +1,8 @@
 //! Why nothing came back.
 //!
-//! The client's error is taken apart and thrown away: it may hold the URL, whose
-//! query may be a secret, or the address that a name resolved to. What is left is
-//! a [`TransportError`], which has room for neither.
+//! What the libraries say is taken apart and thrown away: it may hold the address
+//! that a name resolved to, or what a receiver said. What is left is a
+//! [`TransportError`], which has room for neither.
 
 use std::error::Error;
 use std::fmt;
@@ -11,42 +11,89 @@ use std::io::{self, ErrorKind};
 use notify_core::TransportError;
 use notify_core::transport::AddressRefused;
 
-/// What an exchange died of before its answer's head was there.
-pub(crate) fn of(error: &reqwest::Error, is_https: bool) -> TransportError {
-    if error.is_builder() {
-        return OurOwn("the request could not be built").into();
-    }
-    let mut ended_early = false;
-    for cause in causes(error) {
-        if let Some(&refused) = cause.downcast_ref::<AddressRefused>() {
-            return TransportError::Refused(refused);
-        }
-        if let Some(&ours) = cause.downcast_ref::<OurOwn>() {
-            return ours.into();
-        }
-        if cause.is::<rustls::Error>() {
-            return TransportError::Tls;
-        }
-        if let Some(error) = cause.downcast_ref::<io::Error>() {
-            if let Some(ours) = own_shortage(error) {
+use crate::resolve::NameFailed;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) error: TransportError,
+    /// Whether this machine has run out of something of which idle connections have
+    /// some.
+    pub(crate) is_shortage: bool,
+}
+
+/// How far it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Finding the receiver and connecting to it.
+    Connect,
+    /// The handshake with whom is there.
+    Tls,
+    /// The request, and the head of its answer.
+    Exchange,
+}
+
+impl Fault {
+    /// What an exchange died of before its answer's head was there.
+    pub(crate) fn of(stage: Stage, error: &(dyn Error + 'static)) -> Self {
+        let mut ended_early = false;
+        for cause in causes(error) {
+            if let Some(&refused) = cause.downcast_ref::<AddressRefused>() {
+                return TransportError::Refused(refused).into();
+            }
+            if let Some(&ours) = cause.downcast_ref::<OurOwn>() {
                 return ours.into();
             }
-            ended_early |= is_early_end(error);
+            if cause.is::<NameFailed>() {
+                return TransportError::Dns.into();
+            }
+            if cause.is::<rustls::Error>() {
+                return TransportError::Tls.into();
+            }
+            if let Some(error) = cause.downcast_ref::<io::Error>() {
+                if let Some(ours) = own_shortage(error) {
+                    return ours.into();
+                }
+                ended_early |= is_early_end(error);
+            }
+        }
+        let error = match stage {
+            Stage::Tls if ended_early => TransportError::Tls,
+            Stage::Connect | Stage::Tls => TransportError::Connect,
+            Stage::Exchange => TransportError::Http,
+        };
+        error.into()
+    }
+}
+
+impl From<TransportError> for Fault {
+    fn from(error: TransportError) -> Self {
+        Self {
+            error,
+            is_shortage: false,
         }
     }
-    if error.is_dns() {
-        TransportError::Dns
-    } else if error.is_connect() {
-        // There was a connection, or it could not have ended; so it was the
-        // handshake that the other side cut short.
-        if is_https && ended_early {
-            TransportError::Tls
-        } else {
-            TransportError::Connect
+}
+
+impl From<OurOwn> for Fault {
+    fn from(ours: OurOwn) -> Self {
+        Self {
+            error: ours.into(),
+            is_shortage: ours.is_held_by_connections(),
         }
-    } else {
-        TransportError::Http
     }
+}
+
+/// Whether HTTP/2 has given the request back as one that was not looked at
+/// ([RFC 9113 §8.7](https://www.rfc-editor.org/rfc/rfc9113#section-8.7)).
+pub(crate) fn is_unprocessed(error: &hyper::Error) -> bool {
+    let http2 = causes(error).find_map(|cause| cause.downcast_ref::<h2::Error>());
+    http2
+        .filter(|error| error.is_remote())
+        .is_some_and(|error| {
+            error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)
+                || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
+        })
 }
 
 /// The error, its cause, its cause's cause and so on.
@@ -83,16 +130,6 @@ impl OurOwn {
     fn is_held_by_connections(self) -> bool {
         matches!(self, Self::FILES | Self::MEMORY | Self::BUFFERS)
     }
-}
-
-/// Whether the exchange died because this machine has run out of something of which
-/// idle connections have some.
-pub(crate) fn is_shortage(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| {
-        let ours = cause.downcast_ref::<OurOwn>().copied();
-        let ours = ours.or_else(|| own_shortage(cause.downcast_ref()?));
-        ours.is_some_and(OurOwn::is_held_by_connections)
-    })
 }
 
 impl From<OurOwn> for TransportError {

@@ -54,7 +54,11 @@
 //!
 //! - [`config`](HttpConfig): what can be set, and what is wrong with it;
 //! - [`transport`](HttpTransport): the request's way out;
-//! - `clients`: which idle connections are kept;
+//! - `target`: what a URL comes to on the wire;
+//! - `connections`: which idle connections are kept;
+//! - `connect`: how one is made;
+//! - `connection`: how a request goes over one;
+//! - `tasks`: what runs on its own, and ends with the transport;
 //! - `answer`: what is read of what comes back;
 //! - `retry_after`: the one header that is understood;
 //! - `fault`: why nothing came back;
@@ -62,11 +66,15 @@
 //! - `resolve`: names to addresses, and where addresses are to be judged.
 
 mod answer;
-mod clients;
 mod config;
+mod connect;
+mod connection;
+mod connections;
 mod fault;
 mod resolve;
 mod retry_after;
+mod target;
+mod tasks;
 mod tls;
 mod transport;
 

@@ -52,14 +52,16 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
+use futures_util::future::{BoxFuture, Either, select};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use hyper_util::client::legacy::connect::dns::Name;
 use tokio::time::{Instant, timeout};
+use tower_service::Service;
 
 use crate::fault::OurOwn;
 use places::Places;
@@ -165,14 +167,22 @@ impl Shared {
     }
 }
 
-impl Resolve for Names {
-    fn resolve(&self, name: Name) -> Resolving {
+impl Service<Name> for Names {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Cause;
+    type Future = BoxFuture<'static, Result<Self::Response, Cause>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
         let names = self.clone();
         Box::pin(async move {
             let found = names.look_up(name.as_str()).await.map_err(into_cause)?;
             // Port 0 stands for the URL's.
             let addresses = found.into_iter().map(|ip| SocketAddr::new(ip, 0));
-            Ok(Box::new(addresses) as Addrs)
+            Ok(addresses.collect::<Vec<_>>().into_iter())
         })
     }
 }
@@ -240,8 +250,10 @@ impl From<OurOwn> for LookUpFailed {
     }
 }
 
-/// As a cause of what the client says.
-fn into_cause(failed: LookUpFailed) -> Box<dyn std::error::Error + Send + Sync> {
+/// A cause of what a connection fails of.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+fn into_cause(failed: LookUpFailed) -> Cause {
     match failed {
         LookUpFailed::Ours(ours) => ours.into(),
         LookUpFailed::Name => NameFailed.into(),
@@ -250,7 +262,7 @@ fn into_cause(failed: LookUpFailed) -> Box<dyn std::error::Error + Send + Sync> 
 
 /// A name that did not resolve.
 #[derive(Debug)]
-struct NameFailed;
+pub(crate) struct NameFailed;
 
 impl fmt::Display for NameFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

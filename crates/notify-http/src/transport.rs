@@ -2,25 +2,30 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, header};
 use notify_core::transport::AddressRefused;
-use notify_core::{EndpointUrl, Transport, TransportError, WebhookRequest, WebhookResponse};
-use reqwest::{Client, Method, Request, Url, redirect};
-use tokio::time::Instant;
+use notify_core::{
+    EndpointUrl, Transport, TransportError, WebhookRequest, WebhookResponse, signing, webhook,
+};
 
-use crate::clients::{Clients, Recipe};
+use crate::answer::Answer;
 use crate::config::{HttpConfig, HttpConfigInvalid};
-use crate::fault::OurOwn;
+use crate::connect::Connector;
+use crate::connection::Outgoing;
+use crate::connections::Connections;
+use crate::fault::{self, Fault, Stage};
 use crate::resolve::Names;
-use crate::{answer, fault, tls};
+use crate::target::{Target, Targets};
+use crate::tasks::Tasks;
+use crate::tls;
 
 /// Sends webhook requests over HTTP.
 ///
-/// Connections are pooled, so one transport should serve a whole process; share
-/// it in an `Arc`. Making one needs no runtime, sending needs Tokio's with time
-/// and I/O enabled.
+/// Connections are kept and used again, so one transport should serve a whole
+/// process; share it in an `Arc`. Making one needs no runtime, sending needs Tokio's
+/// with time and I/O enabled.
 ///
 /// # Bounds
 ///
@@ -29,7 +34,14 @@ use crate::{answer, fault, tls};
 /// most [`HttpConfig::idle_connections_max`] idle connections are kept.
 #[derive(Clone)]
 pub struct HttpTransport {
-    clients: Arc<Clients>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    user_agent: HeaderValue,
+    targets: Targets,
+    connector: Connector,
+    connections: Arc<Connections>,
 }
 
 impl HttpTransport {
@@ -48,50 +60,17 @@ impl HttpTransport {
             .ok_or(HttpConfigInvalid::UserAgent)?;
         let tls = tls::client_config(config.extra_roots_pem.as_deref())?;
         let names = Names::new(config.connect_timeout);
-        let recipe: Recipe = Box::new(move || {
-            Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .dns_resolver(names.clone())
-                .user_agent(user_agent.clone())
-                .redirect(redirect::Policy::none())
-                .no_proxy()
-                .referer(false)
-                // Another crate in the same build may turn on the client's features
-                // for these, and then they are on for everyone.
-                .no_gzip()
-                .no_brotli()
-                .no_zstd()
-                .no_deflate()
-                .connect_timeout(config.connect_timeout)
-                .pool_idle_timeout(config.pool_idle_timeout)
-                // Which clients are kept with their connection is decided over all.
-                .pool_max_idle_per_host(1)
-                .tcp_nodelay(true)
-                .tcp_keepalive(TCP_KEEPALIVE)
-                .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
-                .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
-                .http2_max_header_list_size(HTTP2_HEADER_BYTES_MAX)
-                .http2_keep_alive_interval(HTTP2_PING_INTERVAL)
-                .http2_keep_alive_timeout(HTTP2_PING_TIMEOUT)
-                .build()
-        });
-        // What can't be made now never can.
-        recipe().map_err(|error| HttpConfigInvalid::Unavailable(error.to_string()))?;
+        let tasks = Tasks::default();
+        let connector = Connector::new(names, tls, config.connect_timeout, tasks.clone());
         let (idle_max, idle_timeout) = (config.idle_connections_max, config.pool_idle_timeout);
         Ok(Self {
-            clients: Arc::new(Clients::new(recipe, idle_max, idle_timeout)),
+            shared: Arc::new(Shared {
+                user_agent,
+                targets: Targets::new(),
+                connector,
+                connections: Arc::new(Connections::new(idle_max, idle_timeout, tasks)),
+            }),
         })
-    }
-}
-
-impl HttpTransport {
-    /// Why nothing came back. Of whatever this machine has run out of, idle
-    /// connections have some.
-    fn failed(&self, error: &reqwest::Error, is_https: bool) -> TransportError {
-        if fault::is_shortage(error) {
-            self.clients.close_idle();
-        }
-        fault::of(error, is_https)
     }
 }
 
@@ -110,26 +89,85 @@ impl Transport for HttpTransport {
     /// Dropping the future abandons the exchange. The receiver may have got the
     /// request nonetheless.
     async fn send(&self, request: WebhookRequest) -> Result<WebhookResponse, TransportError> {
-        let started = Instant::now();
         let timeout = request.timeout;
-        let is_https = request.url.is_https();
-        let mut lent = self.clients.lend(&request.url).map_err(|_| {
-            // The error may tell more than is to be told.
-            OurOwn("no HTTP client")
-        })?;
-        let request = build(request)?;
-        let response = tokio::time::timeout(timeout, lent.client().execute(request))
-            .await
-            .map_err(|_elapsed| TransportError::Timeout)?
-            .map_err(|error| self.failed(&error, is_https))?;
-        lent.answered(response.version());
-        answer::read(response, timeout.saturating_sub(started.elapsed())).await
+        let target = self.shared.targets.of(&request.url);
+        let target = target.map_err(TransportError::Refused)?;
+        let request = build(request, &self.shared.user_agent)?;
+        let mut answer = None;
+        let exchange = self.shared.exchange(&target, request, &mut answer);
+        let ended = tokio::time::timeout(timeout, exchange).await;
+        match (answer, ended) {
+            (Some(answer), _) => Ok(answer.into()),
+            (None, Ok(Err(fault))) => Err(self.shared.failed(fault)),
+            (None, _) => Err(TransportError::Timeout),
+        }
     }
 
     /// Whether the URL can be requested at all. What it may point at is for the
     /// egress policy to judge.
     fn vet(&self, url: &EndpointUrl) -> Result<(), AddressRefused> {
-        parse(url).map(drop)
+        Target::parse(url).map(drop)
+    }
+}
+
+impl Shared {
+    /// Sends the request over a connection that there is, or a new one, and reads
+    /// the answer. From when its head has come it is in `answer`, whatever becomes
+    /// of this.
+    ///
+    /// What the receiver has provably not looked at is sent once more.
+    async fn exchange(
+        &self,
+        target: &Target,
+        mut request: Outgoing,
+        answer: &mut Option<Answer>,
+    ) -> Result<(), Fault> {
+        let mut given_back = 0;
+        loop {
+            let (mut connection, place, is_used) = match self.connections.lend(target) {
+                Some((connection, place)) => (connection, place, true),
+                None => {
+                    // Boxed, so that a request that needs none does not carry it about.
+                    let connection = Box::pin(self.connector.connect(target)).await?;
+                    (connection, self.connections.place(target), false)
+                }
+            };
+            target.address(&mut request, connection.is_http2());
+            let spare = connection.is_http2().then(|| request.clone());
+            let response = match connection.send(request).await {
+                Ok(response) => response,
+                Err(mut failed) => {
+                    let unsent = failed.take_message().filter(|_| is_used);
+                    let error = failed.into_error();
+                    let can_again = given_back < GIVEN_BACK_MAX && fault::is_unprocessed(&error);
+                    request = match (unsent, spare) {
+                        (Some(unsent), _) => unsent,
+                        (None, Some(spare)) if can_again => {
+                            given_back += 1;
+                            spare
+                        }
+                        _ => return Err(Fault::of(Stage::Exchange, &error)),
+                    };
+                    continue;
+                }
+            };
+            let answer = answer.insert(Answer::begin(&response)?);
+            let is_whole = answer
+                .read_body(&mut connection, response.into_body())
+                .await;
+            if is_whole && connection.is_reusable().await {
+                place.keep(connection);
+            }
+            return Ok(());
+        }
+    }
+
+    /// Of whatever this machine has run out of, idle connections may have some.
+    fn failed(&self, fault: Fault) -> TransportError {
+        if fault.is_shortage {
+            self.connections.close_idle();
+        }
+        fault.error
     }
 }
 
@@ -139,87 +177,83 @@ impl fmt::Debug for HttpTransport {
     }
 }
 
-/// The `POST` as the client takes it.
-fn build(request: WebhookRequest) -> Result<Request, TransportError> {
-    let url = parse(&request.url).map_err(TransportError::Refused)?;
-    let mut built = Request::new(Method::POST, url);
-    *built.headers_mut() = headers(request.headers)?;
+/// The `POST`, but for where it goes.
+fn build(request: WebhookRequest, user_agent: &HeaderValue) -> Result<Outgoing, TransportError> {
+    let mut headers = headers(request.headers)?;
+    headers.insert(header::USER_AGENT, user_agent.clone());
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     // The client would say so by itself, but not of an empty body.
-    let length = HeaderValue::from(request.body.len());
-    built.headers_mut().insert(CONTENT_LENGTH, length);
-    *built.body_mut() = Some(request.body.into());
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(request.body.len()));
+    let mut built = Outgoing::new(request.body.into());
+    *built.method_mut() = Method::POST;
+    *built.headers_mut() = headers;
     Ok(built)
 }
 
 fn headers(message: Vec<(&'static str, String)>) -> Result<HeaderMap, TransportError> {
     let invalid = |name: &str| TransportError::Internal(format!("invalid header {name:?}"));
-    let mut headers = HeaderMap::with_capacity(message.len() + 4);
+    let mut headers = HeaderMap::with_capacity(message.len() + OWN_HEADERS);
     for (name, value) in message {
         // The value stays out of the error: it may be a signature.
         let value = HeaderValue::try_from(value).map_err(|_| invalid(name))?;
-        let name = HeaderName::try_from(name).map_err(|_| invalid(name))?;
+        let known = NAMES.iter().find(|known| known.as_str() == name);
+        let name = match known {
+            Some(known) => known.clone(),
+            None => HeaderName::try_from(name).map_err(|_| invalid(name))?,
+        };
         headers.append(name, value);
     }
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     Ok(headers)
 }
 
-/// Reads the URL as both of the client's parsers do: one takes it apart, the
-/// other puts it on the wire.
-fn parse(url: &EndpointUrl) -> Result<Url, AddressRefused> {
-    let unparsable = AddressRefused { rule: "unparsable" };
-    let url = Url::parse(url.as_str()).map_err(|_| unparsable)?;
-    let _: http::Uri = url.as_str().parse().map_err(|_| unparsable)?;
-    Ok(url)
-}
+/// The headers of a webhook, which need not be read each time.
+static NAMES: [HeaderName; 7] = [
+    header::CONTENT_TYPE,
+    HeaderName::from_static(signing::WEBHOOK_ID),
+    HeaderName::from_static(signing::WEBHOOK_TIMESTAMP),
+    HeaderName::from_static(signing::WEBHOOK_SIGNATURE),
+    HeaderName::from_static(signing::X_WEBHOOK_SIGNATURE),
+    HeaderName::from_static(signing::X_WEBHOOK_TIMESTAMP),
+    HeaderName::from_static(webhook::X_JOB_ID),
+];
 
-/// How soon a silent peer is probed for being alive.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+/// How many headers a transport adds.
+const OWN_HEADERS: usize = 5;
 
-/// A little more than is read of a body. This is also HTTP/2's default
-/// ([RFC 9113 §6.9.2](https://www.rfc-editor.org/rfc/rfc9113#section-6.9.2));
-/// the client's own is 2 MiB, which a hostile receiver could make us hold for
-/// every request.
-const HTTP2_STREAM_WINDOW_BYTES: u32 = 65_535;
-
-/// What all answers on one connection may have sent ahead of their readers.
-const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-
-/// The most bytes of all headers of one answer over HTTP/2.
-const HTTP2_HEADER_BYTES_MAX: u32 = 64 * 1024;
-
-/// Requests share an HTTP/2 connection, so one that has died silently would take
-/// every later request down with it. While any request waits, it is asked for a
-/// sign of life, and replaced if there is none.
-const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(5);
-const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a request is sent again that HTTP/2 gave back as unprocessed.
+const GIVEN_BACK_MAX: u32 = 2;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn built(headers: Vec<(&'static str, String)>) -> Result<Outgoing, TransportError> {
+        build(request(headers), &HeaderValue::from_static("notify/0"))
+    }
 
     fn request(headers: Vec<(&'static str, String)>) -> WebhookRequest {
         WebhookRequest {
             url: EndpointUrl::parse("http://a.example/x?token=canary").unwrap(),
             headers,
             body: "{}".into(),
-            timeout: Duration::from_secs(1),
+            timeout: std::time::Duration::from_secs(1),
         }
     }
 
     #[test]
     fn a_request_carries_its_headers_and_no_encoding() {
-        let built = build(request(vec![("webhook-id", "a-1".to_owned())])).unwrap();
+        let built = built(vec![("webhook-id", "a-1".to_owned())]).unwrap();
         assert_eq!(built.method(), Method::POST);
         assert_eq!(built.headers()["webhook-id"], "a-1");
         assert_eq!(built.headers()["accept-encoding"], "identity");
-        assert_eq!(built.body().unwrap().as_bytes(), Some(&b"{}"[..]));
+        assert_eq!(built.headers()["content-length"], "2");
     }
 
     #[test]
     fn a_header_that_can_not_be_sent_is_our_own_fault() {
         for (name, value) in [("x-job-id", "canary\r\nx: y"), ("no name", "canary")] {
-            let error = build(request(vec![(name, value.to_owned())])).unwrap_err();
+            let error = built(vec![(name, value.to_owned())]).unwrap_err();
             let text = format!("{error} {error:?}");
             assert!(matches!(error, TransportError::Internal(_)), "{text}");
             assert!(text.contains(name) && !text.contains("canary"), "{text}");
