@@ -1,28 +1,30 @@
 //! The task that sends: it carries out what the scheduler says and reports how
 //! it ended.
+//!
+//! Attempts are made by *senders*, tasks of their own: the dispatcher starts one for
+//! an attempt that nobody makes yet, and whoever has finished one makes the next
+//! that may be made. So under load nobody is woken and no task is started for an
+//! attempt; when there is nothing to send, there is no sender.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use notify_core::delivery::Delivery;
 use notify_core::schedule::AttemptEnd;
 use notify_core::{DeliveryId, TransportError, webhook};
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{JoinSet, consume_budget};
 
 use super::{Phase, Shared};
 
 pub(super) struct Dispatcher {
     shared: Arc<Shared>,
-    attempts: JoinSet<AttemptEnd>,
-    deliveries: HashMap<Id, DeliveryId>,
+    senders: JoinSet<()>,
 }
 
 impl Dispatcher {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            attempts: JoinSet::new(),
-            deliveries: HashMap::new(),
+            senders: JoinSet::new(),
         }
     }
 
@@ -32,80 +34,115 @@ impl Dispatcher {
         loop {
             let now = *phase.borrow_and_update();
             match now {
-                Phase::Running => self.begin_attempts(),
-                Phase::Draining if self.attempts.is_empty() => return,
+                Phase::Running => self.start_senders(),
+                Phase::Draining if self.senders.is_empty() => return,
                 Phase::Draining => {}
-                Phase::Stopping | Phase::Closing | Phase::Failed => return self.abandon().await,
+                // What had come to its end was reported as what it was.
+                Phase::Stopping | Phase::Closing | Phase::Failed => {
+                    return self.senders.shutdown().await;
+                }
             }
             tokio::select! {
-                Some(ended) = self.attempts.join_next_with_id() => self.finish(ended),
+                Some(_) = self.senders.join_next() => {}
                 () = shared.dispatch.notified() => {}
                 _ = phase.changed() => {}
             }
         }
     }
 
-    fn begin_attempts(&mut self) {
-        let poll = || {
-            let mut scheduler = self.shared.scheduler();
-            scheduler.poll_attempt(self.shared.now())
-        };
-        let mut began = false;
-        while let Some(delivery) = poll() {
-            began = true;
-            let id = delivery.id;
-            let task = self
-                .attempts
-                .spawn(attempt(Arc::clone(&self.shared), delivery));
-            self.deliveries.insert(task.id(), id);
+    fn start_senders(&mut self) {
+        let mut started = false;
+        while let Some(delivery) = self.shared.next_attempt() {
+            started = true;
+            let sender = send(Arc::clone(&self.shared), delivery);
+            self.senders.spawn(sender);
         }
-        if began {
+        if started {
             // Taking deliveries makes room for more.
             self.shared.commit.notify_one();
         }
     }
+}
 
-    fn finish(&mut self, ended: Result<(Id, AttemptEnd), JoinError>) {
-        let (task, end) = match ended {
-            Ok(ended) => ended,
-            Err(error) if error.is_cancelled() => (error.id(), AttemptEnd::Abandoned),
-            Err(error) => {
-                // Only a transport that panics comes here: our fault, not the
-                // receiver's.
-                tracing::error!("an attempt panicked");
-                (error.id(), AttemptEnd::OwnFailure)
-            }
-        };
-        if let Some(delivery) = self.deliveries.remove(&task) {
-            self.report(delivery, end);
-        }
-    }
-
-    /// Ends every attempt; one that had come to its end is reported as what it was.
-    async fn abandon(mut self) {
-        self.attempts.abort_all();
-        while let Some(ended) = self.attempts.join_next_with_id().await {
-            self.finish(ended);
-        }
-    }
-
-    fn report(&self, delivery: DeliveryId, end: AttemptEnd) {
-        let mut scheduler = self.shared.scheduler();
+impl Shared {
+    fn next_attempt(&self) -> Option<Delivery> {
+        let mut scheduler = self.scheduler();
         // Read under the lock, so that it is the clock that the scheduler goes by.
+        scheduler.poll_attempt(self.now())
+    }
+}
+
+/// A sender: attempts, one after the other, for as long as there are any.
+async fn send(shared: Arc<Shared>, first: Delivery) {
+    let mut next = Some(first);
+    while let Some(delivery) = next {
+        let under_way = UnderWay::begin(&shared, delivery.id);
+        // A transport that never waits must not keep others waiting.
+        consume_budget().await;
+        let end = attempt(&shared, delivery).await;
+        next = under_way.finish(end);
+    }
+}
+
+/// An attempt that the scheduler has to hear the end of, whatever becomes of it.
+struct UnderWay<'a> {
+    shared: &'a Shared,
+    delivery: Option<DeliveryId>,
+}
+
+impl<'a> UnderWay<'a> {
+    fn begin(shared: &'a Shared, delivery: DeliveryId) -> Self {
+        Self {
+            shared,
+            delivery: Some(delivery),
+        }
+    }
+
+    /// Reports how it ended, and takes the next one.
+    fn finish(mut self, end: AttemptEnd) -> Option<Delivery> {
+        let delivery = self.delivery.take()?;
+        let running = *self.shared.phase.borrow() == Phase::Running;
+        let mut scheduler = self.shared.scheduler();
+        let now = self.shared.now();
+        scheduler.handle_attempt_finished(now, delivery, end);
+        let next = running.then(|| scheduler.poll_attempt(now)).flatten();
+        drop(scheduler);
+        self.shared.commit.notify_one();
+        next
+    }
+}
+
+/// It was abandoned, or has panicked.
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let Some(delivery) = self.delivery.take() else {
+            return;
+        };
+        let end = if std::thread::panicking() {
+            // Only a transport that panics comes here: our fault, not the
+            // receiver's.
+            tracing::error!("an attempt panicked");
+            AttemptEnd::OwnFailure
+        } else {
+            AttemptEnd::Abandoned
+        };
+        let mut scheduler = self.shared.scheduler();
         scheduler.handle_attempt_finished(self.shared.now(), delivery, end);
         drop(scheduler);
         self.shared.commit.notify_one();
+        // Its place is free, and its sender takes nothing more.
+        self.shared.dispatch.notify_one();
     }
 }
 
 /// One attempt: the endpoint's secrets of this moment, a signature of this
 /// moment, and the request.
-async fn attempt(shared: Arc<Shared>, delivery: Delivery) -> AttemptEnd {
+async fn attempt(shared: &Shared, delivery: Delivery) -> AttemptEnd {
     let endpoint = match shared.store.endpoint(delivery.lane.endpoint).await {
         Ok(Some(endpoint)) if !endpoint.enabled => return AttemptEnd::Abandoned,
         Ok(endpoint) => endpoint,
         Err(error) => {
-            warn_of_own_failure(&shared, delivery.id, &error.to_string());
+            warn_of_own_failure(shared, delivery.id, &error.to_string());
             shared.heed(&error).await;
             return AttemptEnd::OwnFailure;
         }
@@ -118,7 +155,7 @@ async fn attempt(shared: Arc<Shared>, delivery: Delivery) -> AttemptEnd {
     let request = webhook::request(&delivery, &keyring, at, shared.settings.timeout);
     let outcome = shared.transport.send_boxed(request).await;
     if let Err(TransportError::Internal(why)) = &outcome {
-        warn_of_own_failure(&shared, delivery.id, why);
+        warn_of_own_failure(shared, delivery.id, why);
     }
     tracing::debug!(
         delivery = %delivery.id,
