@@ -14,7 +14,6 @@
 mod secret;
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use base64::Engine;
@@ -59,26 +58,33 @@ pub struct Signatures {
 
 /// Signs one attempt: `timestamp_secs` is the attempt's own time.
 pub fn sign(keyring: &Keyring, id: &str, timestamp_secs: u64, body: &[u8]) -> Signatures {
-    let timestamp = timestamp_secs.to_string();
-    let mut standard = String::new();
+    sign_at(keyring, id, &timestamp_secs.to_string(), body)
+}
+
+/// [`sign`], for who has the timestamp as text.
+pub(crate) fn sign_at(keyring: &Keyring, id: &str, timestamp: &str, body: &[u8]) -> Signatures {
+    let entries = keyring.newest_first().count();
+    let mut standard = String::with_capacity(entries * (TAG_BASE64_BYTES + " v1,".len()) - 1);
     for secret in keyring.newest_first() {
         if !standard.is_empty() {
             standard.push(' ');
         }
         standard.push_str("v1,");
-        let tag = standard_mac(secret, id, &timestamp, body)
+        let tag = standard_mac(secret, id, timestamp, body)
             .finalize()
             .into_bytes();
         BASE64.encode_string(tag, &mut standard);
     }
-    let mut timestamped = String::from("sha256=");
-    let tag = timestamped_mac(keyring.oldest(), &timestamp, body)
+    let tag = timestamped_mac(keyring.oldest(), timestamp, body)
         .finalize()
         .into_bytes();
-    for byte in tag {
-        // Writing to a String cannot fail.
-        let _ = write!(timestamped, "{byte:02x}");
-    }
+    let mut timestamped = String::with_capacity(HEX_PREFIX.len() + 2 * TAG_BYTES);
+    timestamped.push_str(HEX_PREFIX);
+    timestamped.extend(
+        tag.iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .map(hex_digit),
+    );
     Signatures {
         standard,
         timestamped,
@@ -219,7 +225,7 @@ fn check_timestamped(
     signature: &str,
 ) -> Result<(), Forged> {
     let theirs = signature
-        .strip_prefix("sha256=")
+        .strip_prefix(HEX_PREFIX)
         .and_then(decode_hex)
         .ok_or(Forged::SignatureMalformed(Scheme::Timestamped))?;
     let mut matched = Choice::from(0);
@@ -250,6 +256,16 @@ fn timestamped_mac(secret: &Secret, timestamp: &str, body: &[u8]) -> HmacSha256 
     mac.update(b".");
     mac.update(body);
     mac
+}
+
+/// What a signature of the timestamped scheme begins with.
+const HEX_PREFIX: &str = "sha256=";
+
+fn hex_digit(half: u8) -> char {
+    char::from(match half {
+        0..=9 => b'0' + half,
+        _ => b'a' - 10 + half,
+    })
 }
 
 const TAG_BYTES: usize = 32;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::delivery::Delivery;
 use crate::signing::{
     Keyring, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, X_WEBHOOK_SIGNATURE,
-    X_WEBHOOK_TIMESTAMP, sign,
+    X_WEBHOOK_TIMESTAMP, sign_at,
 };
 use crate::time::Timestamp;
 use crate::transport::WebhookRequest;
@@ -22,17 +22,17 @@ pub fn request(
     timeout: Duration,
 ) -> WebhookRequest {
     let job = &delivery.lane.job;
-    let id = delivery.record.id().to_string();
-    let timestamp = at.as_secs();
+    let id = delivery.record.id_text().to_owned();
+    let timestamp = at.as_secs().to_string();
     let body = delivery.record.webhook_body(job);
-    let signatures = sign(keyring, &id, timestamp, &body);
+    let signatures = sign_at(keyring, &id, &timestamp, &body);
     let headers = vec![
         ("content-type", "application/json".to_owned()),
         (WEBHOOK_ID, id),
-        (WEBHOOK_TIMESTAMP, timestamp.to_string()),
+        (WEBHOOK_TIMESTAMP, timestamp.clone()),
         (WEBHOOK_SIGNATURE, signatures.standard),
         (X_WEBHOOK_SIGNATURE, signatures.timestamped),
-        (X_WEBHOOK_TIMESTAMP, timestamp.to_string()),
+        (X_WEBHOOK_TIMESTAMP, timestamp),
         (X_JOB_ID, job.to_string()),
     ];
     WebhookRequest {

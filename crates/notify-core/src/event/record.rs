@@ -34,7 +34,7 @@ impl EventRecord {
     pub fn restore(id: EventId, kind: EventKind, status: JobStatus, json: &[u8]) -> Self {
         let mut block = BytesMut::with_capacity(json.len() + 80);
         // Writing to a BytesMut cannot fail: it grows.
-        let _ = write!(block, "id: {id}\nevent: {status}\ndata: ");
+        let _ = write!(block, "{ID}{id}\nevent: {status}\ndata: ");
         let json_start = block.len();
         block.put_slice(json);
         block.put_slice(BLOCK_END);
@@ -92,18 +92,35 @@ impl EventRecord {
 
     /// The webhook's body: the same bytes on every attempt and redelivery.
     pub fn webhook_body(&self, job: &JobId) -> Bytes {
-        let mut body = BytesMut::with_capacity(self.block.len() + 2 * JobId::BYTES_MAX);
+        let id = self.id_text();
+        let sequence = id.rsplit('-').next().unwrap_or_default();
         // A job id's alphabet needs no escaping in JSON.
-        let _ = write!(
-            body,
-            r#"{{"id":"{}","type":"job.{}","job_id":"{job}","sequence":{},"event":"#,
-            self.id,
-            self.status,
-            self.sequence(),
-        );
+        let pieces = [
+            r#"{"id":""#,
+            id,
+            r#"","type":"job."#,
+            self.status.as_str(),
+            r#"","job_id":""#,
+            job.as_str(),
+            r#"","sequence":"#,
+            sequence,
+            r#","event":"#,
+        ];
+        let mut body = BytesMut::with_capacity(self.block.len() + 2 * JobId::BYTES_MAX);
+        for piece in pieces {
+            body.put_slice(piece.as_bytes());
+        }
         body.put_slice(self.block.get(self.json_range()).unwrap_or_default());
         body.put_u8(b'}');
         body.freeze()
+    }
+
+    /// The id as text, which its block begins with.
+    pub(crate) fn id_text(&self) -> &str {
+        let line = self.block.get(ID.len()..).unwrap_or_default();
+        let line = line.split(|&byte| byte == b'\n').next();
+        // An id is ASCII.
+        std::str::from_utf8(line.unwrap_or_default()).unwrap_or_default()
     }
 
     /// What the record occupies in memory, roughly, in bytes.
@@ -125,6 +142,8 @@ impl std::fmt::Debug for EventRecord {
             .finish_non_exhaustive()
     }
 }
+
+const ID: &str = "id: ";
 
 const BLOCK_END: &[u8] = b"\n\n";
 
