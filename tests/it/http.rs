@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up has failed")]
 
+mod again;
 mod answers;
 mod delivery;
 mod environment;

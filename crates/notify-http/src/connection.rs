@@ -9,6 +9,7 @@
 //! Over HTTP/2 requests share a connection, which has a task of its own.
 
 use std::future::poll_fn;
+use std::mem::take;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
@@ -21,8 +22,12 @@ use hyper::client::conn::{TrySendError, http1, http2};
 /// A request as a connection takes it.
 pub(crate) type Outgoing = Request<Full<Bytes>>;
 
-/// Why there is no answer, with the request if nothing of it was written.
-pub(crate) type SendFailed = TrySendError<Outgoing>;
+/// Why there is no answer.
+pub(crate) struct SendFailed {
+    pub(crate) error: hyper::Error,
+    /// Nothing of the request was written.
+    pub(crate) is_unsent: bool,
+}
 
 pub(crate) enum Connection {
     Http1(Http1),
@@ -34,18 +39,25 @@ impl Connection {
         matches!(self, Self::Http2(_))
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Takes a request, sends it and waits for the head of its answer.
     ///
     /// # Errors
-    /// [`SendFailed`]; it holds the request if nothing of it was written.
+    /// [`SendFailed`]. The request is there again if nothing of it was written.
     pub(crate) async fn send(
         &mut self,
-        request: Outgoing,
+        request: &mut Outgoing,
     ) -> Result<Response<Incoming>, SendFailed> {
-        match self {
+        let answered = match self {
             Self::Http1(connection) => connection.send(request).await,
-            Self::Http2(sender) => sender.try_send_request(request).await,
-        }
+            Self::Http2(sender) => sender.try_send_request(take(request)).await,
+        };
+        answered.map_err(|mut failed| {
+            let unsent = failed.take_message();
+            let is_unsent = unsent.is_some();
+            *request = unsent.unwrap_or_default();
+            let error = failed.into_error();
+            SendFailed { error, is_unsent }
+        })
     }
 
     /// The next part of an answer's body; `None` at its end.
@@ -97,8 +109,11 @@ impl Http1 {
         self.driver.is_none()
     }
 
-    async fn send(&mut self, request: Outgoing) -> Result<Response<Incoming>, SendFailed> {
-        let mut answer = pin!(self.sender.try_send_request(request));
+    async fn send(
+        &mut self,
+        request: &mut Outgoing,
+    ) -> Result<Response<Incoming>, TrySendError<Outgoing>> {
+        let mut answer = pin!(self.sender.try_send_request(take(request)));
         poll_fn(|context| {
             self.drive(context);
             // The driver alone brings the answer, so nobody else need be woken.
