@@ -9,7 +9,7 @@ use notify_tests::raw_server::RawServer;
 use notify_tests::tls::TestCa;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
@@ -20,11 +20,14 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 #[tokio::test]
 async fn a_connection_that_was_closed_while_idle_is_replaced() {
     let (sender, mut closed) = mpsc::unbounded_channel();
+    let close = Arc::new(Semaphore::new(0));
+    let allowed = Arc::clone(&close);
     let mut server = RawServer::start(move |mut connection| {
-        let sender = sender.clone();
+        let (sender, allowed) = (sender.clone(), Arc::clone(&allowed));
         async move {
             connection.request().await;
             connection.say(OK).await;
+            allowed.acquire().await.unwrap().forget();
             drop(connection);
             let _ = sender.send(());
         }
@@ -35,6 +38,7 @@ async fn a_connection_that_was_closed_while_idle_is_replaced() {
         let sent = send(&transport, request_to(server.address(), LONG));
         assert_eq!(sent.await.unwrap().status, 200);
         assert_eq!(server.request().await.connection, number);
+        close.add_permits(1);
         within(LONG, closed.recv()).await.unwrap();
         // The runtime looks at its sockets when it has nothing else to do.
         tokio::time::sleep(Duration::from_millis(1)).await;
