@@ -124,8 +124,9 @@ impl Connections {
     /// There is something idle, so somebody has to see when it was so for too long.
     /// A watch may have ended with another runtime.
     fn see_watched(self: &Arc<Self>, state: &mut State) {
-        if state.watch.as_ref().is_none_or(AbortHandle::is_finished) {
-            let until = Instant::now() + self.idle_timeout;
+        if state.watch.as_ref().is_none_or(AbortHandle::is_finished)
+            && let Some(until) = Instant::now().checked_add(self.idle_timeout)
+        {
             let watch = watch(Arc::downgrade(self), until);
             state.watch = Some(self.tasks.spawn(watch));
         }
@@ -136,7 +137,7 @@ impl Connections {
         let mut closed = Vec::new();
         let mut state = self.lock();
         while let Some((_, (_, since))) = state.idle.first_key_value() {
-            let until = *since + self.idle_timeout;
+            let until = since.checked_add(self.idle_timeout)?;
             if until > Instant::now() {
                 return Some(until);
             }

@@ -115,6 +115,18 @@ async fn without_any_idle_connection_requests_arrive_all_the_same() {
 }
 
 #[tokio::test]
+async fn an_idle_connection_may_be_kept_for_ever() {
+    let hosts = Hosts::start().await;
+    let mut config = HttpConfig::default();
+    config.pool_idle_timeout = Duration::MAX;
+    let transport = HttpTransport::new(config).unwrap();
+    for _ in 0..2 {
+        hosts.tell(&transport, 0).await;
+    }
+    assert_eq!(hosts.server.connections(), 1);
+}
+
+#[tokio::test]
 async fn a_connection_in_use_is_never_closed_for_an_idle_one() {
     let answer = Arc::new(Semaphore::new(0));
     let allowed = Arc::clone(&answer);
