@@ -148,11 +148,11 @@ async fn attempt(shared: &Shared, delivery: Delivery) -> AttemptEnd {
         }
     };
     let own = endpoint.and_then(|endpoint| endpoint.keyring);
-    let Some(keyring) = own.or_else(|| shared.settings.keyring.clone()) else {
+    let Some(keyring) = own.as_ref().or(shared.settings.keyring.as_ref()) else {
         return AttemptEnd::SecretMissing;
     };
     let at = shared.clock.wall_now();
-    let request = webhook::request(&delivery, &keyring, at, shared.settings.timeout);
+    let request = webhook::request(&delivery, keyring, at, shared.settings.timeout);
     let outcome = shared.transport.send_boxed(request).await;
     if let Err(TransportError::Internal(why)) = &outcome {
         warn_of_own_failure(shared, delivery.id, why);
