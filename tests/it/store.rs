@@ -1,10 +1,8 @@
-//! The memory store, put through the suite, and a look at the suite itself.
+//! The memory store, put through the suite, and the suite put to the test.
 
-use std::fs;
-
+use notify_conformance::{Bounds, RepeatingStore, StoreFactory, cases, store_suite};
+use notify_core::Timestamp;
 use notify_hub::{MemoryLimits, MemoryStore};
-use notify_tests::store_suite;
-use notify_tests::store_suite::{Bounds, StoreFactory};
 
 store_suite!(memory, Memory);
 
@@ -12,38 +10,59 @@ struct Memory;
 
 impl StoreFactory for Memory {
     type Store = MemoryStore;
+    type Model = MemoryStore;
 
     async fn fresh(&self, bounds: Bounds) -> MemoryStore {
-        MemoryStore::new(MemoryLimits {
-            pending_deliveries_max: bounds.pending_deliveries_max,
-            progress_events_max: bounds.progress_events_max,
-            ..MemoryLimits::default()
-        })
+        MemoryStore::new(limits(bounds))
+    }
+
+    fn model(&self, bounds: Bounds) -> MemoryStore {
+        memory_model(bounds)
+    }
+
+    fn resume(&self, model: &MemoryStore, now: Timestamp) {
+        model.resume(now);
     }
 }
 
-/// A case that nobody runs is worse than none.
-#[test]
-fn the_suite_runs_every_case_that_is_written() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store_suite");
-    let listed = fs::read_to_string(format!("{folder}.rs")).unwrap();
-    let listed: Vec<&str> = listed.split_whitespace().collect();
-    let mut cases = 0;
-    for file in fs::read_dir(folder).unwrap() {
-        let path = file.unwrap().path();
-        if path.is_dir() {
-            continue;
-        }
-        let source = fs::read_to_string(&path).unwrap();
-        for case in source.split("\npub async fn ").skip(1) {
-            let name = case.split('(').next().unwrap();
-            assert_eq!(
-                listed.iter().filter(|word| **word == name).count(),
-                1,
-                "{name}"
-            );
-            cases += 1;
-        }
+/// What random histories of any store are compared with.
+pub(crate) fn memory_model(bounds: Bounds) -> MemoryStore {
+    MemoryStore::new(MemoryLimits {
+        dead_letters_max: usize::MAX,
+        ..limits(bounds)
+    })
+}
+
+fn limits(bounds: Bounds) -> MemoryLimits {
+    MemoryLimits {
+        pending_deliveries_max: bounds.pending_deliveries_max,
+        progress_events_max: bounds.progress_events_max,
+        ..MemoryLimits::default()
     }
-    assert!(cases > 100, "{cases}");
+}
+
+/// Nobody gives its events keys, so that a repetition is an event of its own.
+struct WithoutKeys;
+
+impl StoreFactory for WithoutKeys {
+    type Store = RepeatingStore<MemoryStore>;
+    type Model = MemoryStore;
+
+    async fn fresh(&self, bounds: Bounds) -> Self::Store {
+        RepeatingStore::without_keys(MemoryStore::new(limits(bounds)))
+    }
+
+    fn model(&self, bounds: Bounds) -> MemoryStore {
+        memory_model(bounds)
+    }
+
+    fn resume(&self, model: &MemoryStore, now: Timestamp) {
+        model.resume(now);
+    }
+}
+
+#[tokio::test]
+#[should_panic = "it accepts twice"]
+async fn a_repetition_with_an_effect_is_noticed() {
+    cases::accepting::an_accepted_event_reads_back_as_it_is(&WithoutKeys).await;
 }

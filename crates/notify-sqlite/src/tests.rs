@@ -1,5 +1,5 @@
 //! What only this store can be asked: its files, its refusals, its damage. What
-//! every store does alike is asked by the suite in `notify-tests`.
+//! every store does alike is asked by the suite, `notify-conformance`.
 
 mod damage;
 mod log;

@@ -2,11 +2,11 @@
 
 use std::sync::Mutex;
 
+use notify_conformance::FlakyStore;
 use notify_core::delivery::{DeliveryState, DeliveryView};
 use notify_core::store::List;
 use notify_core::{Transport, TransportError};
 use notify_hub::{JobEvent, MemoryStore};
-use notify_tests::flaky_store::FlakyStore;
 use tokio::time::Instant;
 
 use super::*;

@@ -1,11 +1,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::StreamExt;
+use notify_conformance::Draw;
 use notify_core::Store;
 use notify_core::store::{Append, Batch, FreshIds, Retention, StoreError};
 use notify_hub::{EndReason, EventId, JobEvent, JobId, JobStatus, MemoryStore, StartFrom};
 use notify_tests::hooked_store::{HookedStore, Moment};
-use notify_tests::store_suite::Draw;
 use serde_json::json;
 use tokio::task::JoinSet;
 

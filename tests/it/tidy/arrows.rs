@@ -27,6 +27,10 @@ const CRATES: &[&str] = &[
     "notify-server",
 ];
 
+/// The crate that others can depend on for their tests alone: what every store
+/// passes. It names none.
+const SUITE: &str = "notify-conformance";
+
 /// The packages that exist to show, to test and to build the crates.
 const TOOLS: &[&str] = &[
     "notify-bench",
@@ -66,6 +70,11 @@ fn the_sqlite_store_imports_only_the_core() {
 }
 
 #[test]
+fn the_suite_of_stores_imports_only_the_core() {
+    check_imports(SUITE, &["notify-core"], &[]);
+}
+
+#[test]
 fn the_hub_imports_the_core_and_behind_features_a_transport_and_a_store() {
     check_imports(
         "notify-hub",
@@ -98,7 +107,7 @@ fn the_program_imports_no_test_support() {
 
 #[test]
 fn the_tests_import_only_what_users_can_import() {
-    check_imports("notify-tests", CRATES, &[]);
+    check_imports("notify-tests", &[CRATES, &[SUITE]].concat(), &[]);
 }
 
 #[test]
@@ -214,7 +223,7 @@ fn check_named_only_by(library: &str, homes: &[&str]) {
 }
 
 fn is_ours(name: &str) -> bool {
-    CRATES.contains(&name) || TOOLS.contains(&name)
+    CRATES.contains(&name) || name == SUITE || TOOLS.contains(&name)
 }
 
 /// What one package of the workspace names in its `Cargo.toml`.

@@ -1,6 +1,6 @@
 //! Values that are made to hurt: a few by name, the rest by seed.
 
-use crate::store_suite::Draw;
+use notify_conformance::Draw;
 
 /// `serde_json` reads a map whose first key is one of these as something else,
 /// where the features of that name are on.

@@ -15,7 +15,7 @@ use notify_core::store::{
 };
 use notify_core::{DeliveryId, EndpointId, EndpointUrl, JobId, JobStatus, Timestamp};
 
-use crate::store_suite::Draw;
+use crate::Draw;
 
 /// Passes every call on to a store, and loses some calls that write: on the way
 /// there, so that nothing is written, or on the way back, so that all of it is.

@@ -45,6 +45,15 @@ impl<S: Store> RepeatingStore<S> {
         }
     }
 
+    /// Gives no event a key, so that a repetition is an event of its own: what a
+    /// suite must notice.
+    pub fn without_keys(inner: S) -> Self {
+        Self {
+            inner,
+            gives_keys: false,
+        }
+    }
+
     /// The store behind it, for good.
     pub fn into_inner(self) -> S {
         self.inner
@@ -225,32 +234,4 @@ fn check_idle(written: &Written) {
         leased.is_empty() && *superseded == 0 && died.is_empty(),
         "{written:?}"
     );
-}
-
-#[cfg(test)]
-mod tests {
-    use notify_hub::{MemoryLimits, MemoryStore};
-
-    use super::*;
-    use crate::store_suite::{Bounds, StoreFactory, accepting};
-
-    /// Nobody gives its events keys, so that a repetition is an event of its own.
-    struct WithoutKeys;
-
-    impl StoreFactory for WithoutKeys {
-        type Store = RepeatingStore<MemoryStore>;
-
-        async fn fresh(&self, _: Bounds) -> Self::Store {
-            RepeatingStore {
-                inner: MemoryStore::new(MemoryLimits::default()),
-                gives_keys: false,
-            }
-        }
-    }
-
-    #[tokio::test]
-    #[should_panic = "it accepts twice"]
-    async fn a_repetition_with_an_effect_is_noticed() {
-        accepting::an_accepted_event_reads_back_as_it_is(&WithoutKeys).await;
-    }
 }

@@ -7,18 +7,17 @@ use std::time::Duration;
 use notify_core::delivery::{DeliveryState, Leased, Outcome, Settle};
 use notify_core::store::{Append, Batch, DeadFilter, EndpointChange, List, Room, Store, Written};
 use notify_core::{DeliveryId, EndpointUrl, Timestamp};
-use notify_hub::{MemoryLimits, MemoryStore};
 
 use super::plan::{OWN_SECRET, PLAIN, RoomFor, Step};
 use super::witness::Witness;
-use crate::store_suite::Bounds;
-use crate::store_suite::rig::{INTERVAL, PLENTY, Rig, START, everywhere, url};
-use crate::store_suite::snapshot::{leased_line, snapshot};
+use crate::StoreFactory;
+use crate::rig::{INTERVAL, PLENTY, Rig, START, everywhere, url};
+use crate::snapshot::{leased_line, snapshot};
 
-pub(super) struct Pair<S> {
-    pub(super) store: S,
+pub(super) struct Pair<F: StoreFactory> {
+    pub(super) store: F::Store,
     pub(super) now: Timestamp,
-    model: MemoryStore,
+    model: F::Model,
     witness: Witness,
     /// What is leased: by the store, and by the model.
     pub(super) held: BTreeMap<DeliveryId, (Leased, Leased)>,
@@ -30,18 +29,12 @@ pub(super) struct Pair<S> {
     pub(super) restarted: bool,
 }
 
-impl<S: Store> Pair<S> {
-    pub(super) fn new(store: S, bounds: Bounds) -> Self {
-        let limits = MemoryLimits {
-            pending_deliveries_max: bounds.pending_deliveries_max,
-            progress_events_max: bounds.progress_events_max,
-            dead_letters_max: PLENTY,
-            ..MemoryLimits::default()
-        };
+impl<F: StoreFactory> Pair<F> {
+    pub(super) fn new(store: F::Store, model: F::Model) -> Self {
         Self {
             store,
             now: START,
-            model: MemoryStore::new(limits),
+            model,
             witness: Witness::default(),
             held: BTreeMap::new(),
             ended: Vec::new(),
@@ -227,7 +220,7 @@ impl<S: Store> Pair<S> {
     /// The store was restarted, so its leases are void. The model gives back what
     /// it has leased instead. A claim brings both to the same state: it is where a
     /// recovery applies the lane rule. For that every endpoint is enabled.
-    pub(super) async fn after_restart(&mut self) {
+    pub(super) async fn after_restart(&mut self, factory: &F) {
         self.restarted = true;
         // What waits has kept its distance by then.
         self.now = self.now.plus(INTERVAL);
@@ -243,7 +236,7 @@ impl<S: Store> Pair<S> {
                 .settles
                 .push(self.ended[self.ended.len() - 1].1.clone());
         }
-        self.model.resume(self.now);
+        factory.resume(&self.model, self.now);
         self.model.write(self.now, batch).await.unwrap();
         for name in PLAIN.iter().chain(&OWN_SECRET) {
             self.change(&url(name), EndpointChange::Enabled(true)).await;

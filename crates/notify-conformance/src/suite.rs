@@ -1,126 +1,4 @@
-//! What every store must do, as cases that any store can be put through.
-//!
-//! **Cast.** A [`StoreFactory`] makes stores of one kind; a *case* is a function
-//! over a factory that states one fact about every store, and is named by it; a
-//! `Rig` holds one store, the time and a supply of ids; a *history* is a long
-//! random run whose every outcome is compared with the same run on
-//! [`MemoryStore`](notify_hub::MemoryStore), the model.
-//!
-//! **Flow.** A backend's tests are one line, [`store_suite!`](crate::store_suite!).
-//! It makes one test of each case, so that a report names the fact that fails.
-//! What survives a restart is asked only of stores that promise it: they
-//! implement [`DurableFactory`] and say `durable`. Each case is also put to the
-//! store behind a [`RepeatingStore`], which loses every answer once.
-//!
-//! **Not asked.** What the port leaves open: which of several endpoints is served
-//! first, which of several deliveries that are due at the same time, when an
-//! endpoint is forgotten that nobody names, and the text of a cursor.
-
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a case that cannot go on has failed, and its name says what it states"
-)]
-
-use std::future::Future;
-
-use notify_core::Store;
-
-use crate::repeating_store::RepeatingStore;
-
-pub mod accepting;
-pub mod clock;
-pub mod dead_letters;
-pub mod endpoints;
-pub mod fan_out;
-pub mod histories;
-pub mod idempotency;
-pub mod lanes;
-pub mod leasing;
-pub mod lost_replies;
-pub mod reading;
-pub mod redelivering;
-pub mod restarting;
-pub mod settling;
-pub mod trimming;
-
-mod draw;
-mod ids;
-mod rig;
-mod snapshot;
-
-pub use draw::Draw;
-
-/// Makes stores of one kind.
-pub trait StoreFactory {
-    /// The kind.
-    type Store: Store;
-
-    /// A new and empty store that no other call returns.
-    fn fresh(&self, bounds: Bounds) -> impl Future<Output = Self::Store> + Send;
-}
-
-/// Makes stores that outlive their process.
-pub trait DurableFactory: StoreFactory {
-    /// Ends the store in this way and opens what it kept.
-    fn restart(&self, store: Self::Store, how: Restart)
-    -> impl Future<Output = Self::Store> + Send;
-}
-
-/// The same stores, asked everything twice, as by callers whose first answer got
-/// lost: every case must hold all the same.
-pub struct AskedTwice<F>(pub F);
-
-impl<F: StoreFactory + Sync> StoreFactory for AskedTwice<F> {
-    type Store = RepeatingStore<F::Store>;
-
-    async fn fresh(&self, bounds: Bounds) -> Self::Store {
-        RepeatingStore::new(self.0.fresh(bounds).await)
-    }
-}
-
-impl<F: DurableFactory + Sync> DurableFactory for AskedTwice<F> {
-    async fn restart(&self, store: Self::Store, how: Restart) -> Self::Store {
-        RepeatingStore::new(self.0.restart(store.into_inner(), how).await)
-    }
-}
-
-/// How a store ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Restart {
-    /// It is closed.
-    Orderly,
-    /// It is abandoned: nothing that closing does may be done.
-    Crash,
-}
-
-impl Restart {
-    /// Both ways.
-    pub const ALL: [Self; 2] = [Self::Orderly, Self::Crash];
-}
-
-/// Bounds of a store that cases depend on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Deliveries that are not settled; beyond it appends are refused. A store
-    /// may refuse up to two deliveries before it.
-    pub pending_deliveries_max: usize,
-    /// Progress events kept of a running job.
-    pub progress_events_max: usize,
-}
-
-impl Default for Bounds {
-    /// Few progress events, so that a short case sees the oldest leave.
-    fn default() -> Self {
-        Self {
-            pending_deliveries_max: 100_000,
-            progress_events_max: 4,
-        }
-    }
-}
+//! The list of all cases, and the macro that makes tests of them.
 
 /// Puts a kind of store through the suite: `store_suite!(name, factory)`, and
 /// `store_suite!(name, factory, durable)` for one that outlives its process. The
@@ -132,15 +10,15 @@ macro_rules! store_suite {
         mod $suite {
             use super::*;
 
-            fn factory() -> impl $crate::store_suite::StoreFactory {
+            fn factory() -> impl $crate::StoreFactory {
                 $factory
             }
 
             $crate::store_suite! { @every_store }
 
             mod asked_twice {
-                fn factory() -> impl $crate::store_suite::StoreFactory {
-                    $crate::store_suite::AskedTwice(super::factory())
+                fn factory() -> impl $crate::StoreFactory {
+                    $crate::AskedTwice(super::factory())
                 }
 
                 $crate::store_suite! { @every_store }
@@ -151,7 +29,7 @@ macro_rules! store_suite {
         mod $suite {
             use super::*;
 
-            fn factory() -> impl $crate::store_suite::DurableFactory {
+            fn factory() -> impl $crate::DurableFactory {
                 $factory
             }
 
@@ -163,8 +41,8 @@ macro_rules! store_suite {
             }
 
             mod asked_twice {
-                fn factory() -> impl $crate::store_suite::DurableFactory {
-                    $crate::store_suite::AskedTwice(super::factory())
+                fn factory() -> impl $crate::DurableFactory {
+                    $crate::AskedTwice(super::factory())
                 }
 
                 $crate::store_suite! { @every_store }
@@ -178,9 +56,9 @@ macro_rules! store_suite {
     };
     (@rooms $($room:ident { $($case:ident)+ })+) => {
         $(mod $room {
-            $(#[tokio::test]
-            async fn $case() {
-                $crate::store_suite::$room::$case(&super::factory()).await;
+            $(#[test]
+            fn $case() {
+                $crate::run($crate::cases::$room::$case(&super::factory()));
             })+
         })+
     };
@@ -373,4 +251,35 @@ macro_rules! store_suite {
             }
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    /// A case that nobody runs is worse than none.
+    #[test]
+    fn the_suite_runs_every_case_that_is_written() {
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+        let listed = fs::read_to_string(format!("{source}/suite.rs")).unwrap();
+        let listed: Vec<&str> = listed.split_whitespace().collect();
+        let mut cases = 0;
+        for file in fs::read_dir(format!("{source}/cases")).unwrap() {
+            let path = file.unwrap().path();
+            if path.is_dir() {
+                continue;
+            }
+            let source = fs::read_to_string(&path).unwrap();
+            for case in source.split("\npub async fn ").skip(1) {
+                let name = case.split('(').next().unwrap();
+                assert_eq!(
+                    listed.iter().filter(|word| **word == name).count(),
+                    1,
+                    "{name}"
+                );
+                cases += 1;
+            }
+        }
+        assert!(cases > 100, "{cases}");
+    }
 }
