@@ -5,12 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use notify_conformance::{Bounds, DurableFactory, Restart, StoreFactory, store_suite};
-use notify_core::Timestamp;
-use notify_hub::MemoryStore;
 use notify_sqlite::{SqliteOptions, SqliteStore, check};
 use tempfile::TempDir;
-
-use crate::store::memory_model;
 
 /// Data directories that go with the test.
 struct Sqlite {
@@ -34,7 +30,6 @@ impl Sqlite {
 
 impl StoreFactory for Sqlite {
     type Store = SqliteStore;
-    type Model = MemoryStore;
 
     async fn fresh(&self, bounds: Bounds) -> SqliteStore {
         let options = SqliteOptions {
@@ -44,14 +39,6 @@ impl StoreFactory for Sqlite {
             ..SqliteOptions::default()
         };
         SqliteStore::open(self.new_dir(), options).unwrap()
-    }
-
-    fn model(&self, bounds: Bounds) -> MemoryStore {
-        memory_model(bounds)
-    }
-
-    fn resume(&self, model: &MemoryStore, now: Timestamp) {
-        model.resume(now);
     }
 }
 

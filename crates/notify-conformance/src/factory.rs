@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use notify_core::{Store, Timestamp};
+use notify_core::Store;
 
 use crate::repeating_store::RepeatingStore;
 
@@ -12,17 +12,8 @@ pub trait StoreFactory {
     /// The kind.
     type Store: Store;
 
-    /// What random histories compare it with.
-    type Model: Store;
-
     /// A new and empty store that no other call returns.
     fn fresh(&self, bounds: Bounds) -> impl Future<Output = Self::Store> + Send;
-
-    /// A new and empty model that keeps as many dead letters as there are.
-    fn model(&self, bounds: Bounds) -> Self::Model;
-
-    /// The model goes on at `now` as a store does that is opened again.
-    fn resume(&self, model: &Self::Model, now: Timestamp);
 }
 
 /// Makes stores that outlive their process.
@@ -38,18 +29,9 @@ pub struct AskedTwice<F>(pub F);
 
 impl<F: StoreFactory + Sync> StoreFactory for AskedTwice<F> {
     type Store = RepeatingStore<F::Store>;
-    type Model = F::Model;
 
     async fn fresh(&self, bounds: Bounds) -> Self::Store {
         RepeatingStore::new(self.0.fresh(bounds).await)
-    }
-
-    fn model(&self, bounds: Bounds) -> Self::Model {
-        self.0.model(bounds)
-    }
-
-    fn resume(&self, model: &Self::Model, now: Timestamp) {
-        self.0.resume(model, now);
     }
 }
 

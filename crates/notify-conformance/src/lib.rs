@@ -7,7 +7,7 @@
 //! **Cast.** A [`StoreFactory`] makes stores of one kind; a *case* is a function
 //! over a factory that states one fact about every store, and is named by it; a
 //! `Rig` holds one store, the time and a supply of ids; a *history* is a long
-//! random run whose every outcome is compared with the same run on a model.
+//! random run whose every outcome is compared with the same run on a [`model`].
 //!
 //! **Flow.** The line makes one test of each case, so that a report names the
 //! fact that fails. What survives a restart is asked only of stores that promise
@@ -32,6 +32,7 @@ mod draw;
 mod factory;
 mod flaky_store;
 mod ids;
+mod model_store;
 mod repeating_store;
 mod rig;
 mod snapshot;
@@ -39,10 +40,12 @@ mod store_reads;
 mod suite;
 
 pub mod cases;
+pub mod model;
 
 pub use draw::Draw;
 pub use factory::{AskedTwice, Bounds, DurableFactory, Restart, StoreFactory};
 pub use flaky_store::FlakyStore;
+pub use model_store::ModelStore;
 pub use repeating_store::RepeatingStore;
 
 /// Runs one case to its end, for [`store_suite!`].

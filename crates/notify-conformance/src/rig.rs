@@ -317,16 +317,26 @@ impl<S: Store> Rig<S> {
         self.store.next_due(self.now()).await.unwrap()
     }
 
-    /// Forgets all that is past `retention`, in one step; how much that was.
+    /// Forgets all that is past `retention`; how much that was.
     pub(super) async fn trim(&self, retention: Retention) -> u64 {
-        let trimmed = self.store.trim(self.now(), retention, PLENTY).await;
-        let trimmed = trimmed.unwrap();
-        assert!(!trimmed.more, "{trimmed:?}");
-        trimmed.forgotten
+        trim(&self.store, self.now(), retention).await
     }
 
     pub(super) async fn pending(&self) -> u64 {
         self.store.counters().await.unwrap().pending_deliveries
+    }
+}
+
+/// Forgets all that is past `retention`, in as many steps as the store likes; how
+/// much that was.
+pub(super) async fn trim(store: &impl Store, now: Timestamp, retention: Retention) -> u64 {
+    let mut forgotten = 0;
+    loop {
+        let trimmed = store.trim(now, retention, PLENTY).await.unwrap();
+        forgotten += trimmed.forgotten;
+        if !trimmed.more {
+            return forgotten;
+        }
     }
 }
 

@@ -59,14 +59,13 @@ async fn play<F: StoreFactory>(
         steps: String::new(),
     };
     let mut draw = Draw::new(seed);
-    let (store, model) = (factory.fresh(bounds).await, factory.model(bounds));
-    let mut pair = Pair::<F>::new(store, model);
+    let mut pair = Pair::new(factory.fresh(bounds).await, bounds);
     for step in 0..STEPS {
         if draw.chance(restart_percent) {
             let how = draw.pick(&Restart::ALL);
             replay.note(step, &format!("{how:?} restart"));
             pair.store = restart(pair.store, how).await;
-            pair.after_restart(factory).await;
+            pair.after_restart().await;
         } else {
             let what = pair.plan(&mut draw);
             replay.note(step, &format!("{:?} {what:?}", pair.now));

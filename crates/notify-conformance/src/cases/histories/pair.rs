@@ -10,14 +10,14 @@ use notify_core::{DeliveryId, EndpointUrl, Timestamp};
 
 use super::plan::{OWN_SECRET, PLAIN, RoomFor, Step};
 use super::witness::Witness;
-use crate::StoreFactory;
-use crate::rig::{INTERVAL, PLENTY, Rig, START, everywhere, url};
+use crate::rig::{INTERVAL, PLENTY, Rig, START, everywhere, trim, url};
 use crate::snapshot::{leased_line, snapshot};
+use crate::{Bounds, ModelStore};
 
-pub(super) struct Pair<F: StoreFactory> {
-    pub(super) store: F::Store,
+pub(super) struct Pair<S> {
+    pub(super) store: S,
     pub(super) now: Timestamp,
-    model: F::Model,
+    model: ModelStore,
     witness: Witness,
     /// What is leased: by the store, and by the model.
     pub(super) held: BTreeMap<DeliveryId, (Leased, Leased)>,
@@ -29,12 +29,12 @@ pub(super) struct Pair<F: StoreFactory> {
     pub(super) restarted: bool,
 }
 
-impl<F: StoreFactory> Pair<F> {
-    pub(super) fn new(store: F::Store, model: F::Model) -> Self {
+impl<S: Store> Pair<S> {
+    pub(super) fn new(store: S, bounds: Bounds) -> Self {
         Self {
             store,
             now: START,
-            model,
+            model: ModelStore::new(bounds),
             witness: Witness::default(),
             held: BTreeMap::new(),
             ended: Vec::new(),
@@ -72,8 +72,8 @@ impl<F: StoreFactory> Pair<F> {
                 assert_eq!(ours, self.model.drop_dead_letters(filter).await);
             }
             Step::Trim(retention) => {
-                let ours = self.store.trim(now, retention, PLENTY).await;
-                assert_eq!(ours, self.model.trim(now, retention, PLENTY).await);
+                let ours = trim(&self.store, now, retention).await;
+                assert_eq!(ours, trim(&self.model, now, retention).await);
             }
             Step::Enable(at, enabled) => self.change(&at, EndpointChange::Enabled(enabled)).await,
             Step::Rotate(at, ring) => self.change(&at, EndpointChange::Keyring(ring)).await,
@@ -217,44 +217,24 @@ impl<F: StoreFactory> Pair<F> {
         }
     }
 
-    /// The store was restarted, so its leases are void. The model gives back what
-    /// it has leased instead. A claim brings both to the same state: it is where a
-    /// recovery applies the lane rule. For that every endpoint is enabled.
-    pub(super) async fn after_restart(&mut self, factory: &F) {
+    /// The store was restarted, so its leases are void. A claim is where a recovery
+    /// applies the lane rule; so that it does so everywhere, every endpoint is
+    /// enabled.
+    pub(super) async fn after_restart(&mut self) {
         self.restarted = true;
         // What waits has kept its distance by then.
         self.now = self.now.plus(INTERVAL);
+        self.model.reopen();
         self.compare_endpoints().await;
-        let mut batch = Batch::default();
         for (_, (ours, models)) in std::mem::take(&mut self.held) {
             self.witness.ended(&ours);
-            self.ended.push((
-                self.desk.end(ours, Outcome::Delivered),
-                self.desk.end(models, Outcome::Released),
-            ));
-            batch
-                .settles
-                .push(self.ended[self.ended.len() - 1].1.clone());
+            let delivered = |leased| self.desk.end(leased, Outcome::Delivered);
+            self.ended.push((delivered(ours), delivered(models)));
         }
-        factory.resume(&self.model, self.now);
-        self.model.write(self.now, batch).await.unwrap();
         for name in PLAIN.iter().chain(&OWN_SECRET) {
             self.change(&url(name), EndpointChange::Enabled(true)).await;
         }
-        let mut ours = self
-            .store
-            .claim(self.now, everywhere(), PLENTY)
-            .await
-            .unwrap();
-        let models = self
-            .model
-            .claim(self.now, everywhere(), PLENTY)
-            .await
-            .unwrap();
-        // The model superseded some when it gave its leases back.
-        ours.superseded = models.superseded;
-        ours.died.clone_from(&models.died);
-        self.compare(ours, models);
+        self.claim().await;
         self.compare_all().await;
     }
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use notify_core::delivery::{DeadReason, Outcome};
 use notify_core::endpoint::EventFilter;
-use notify_core::store::{Append, DeadFilter, RegisterWebhook, Registration, Retention};
+use notify_core::store::{Append, DeadFilter, RegisterWebhook, Registration, Retention, Store};
 use notify_core::{DeliveryId, EndpointUrl, JobEvent, JobStatus, Keyring, Secret, Timestamp};
 
 use super::pair::Pair;
+use crate::Draw;
 use crate::rig::{completed, event, job, secs, url};
-use crate::{Draw, StoreFactory};
 
 const JOBS: [&str; 5] = ["one", "two", "three", "four", "five"];
 
@@ -45,7 +45,7 @@ pub(super) enum RoomFor {
     AllBut(EndpointUrl),
 }
 
-impl<F: StoreFactory> Pair<F> {
+impl<S: Store> Pair<S> {
     /// Draws the next step.
     pub(super) fn plan(&mut self, draw: &mut Draw) -> Step {
         match draw.below(100) {

@@ -1,0 +1,82 @@
+//! Endpoints: one by its URL, with its secrets.
+
+use notify_core::endpoint::{Endpoint, EventFilter};
+use notify_core::{EndpointId, EndpointUrl, Keyring, Secret};
+
+use super::{Model, Refusal};
+
+/// A job's wish to tell an endpoint.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Where it is.
+    pub url: EndpointUrl,
+    /// What it asks for.
+    pub filter: EventFilter,
+    /// The secret that it is said to have.
+    pub secret: Option<Secret>,
+    /// The secret that it is given if it has none and none is said.
+    pub secret_if_new: Option<Secret>,
+}
+
+impl Model {
+    /// One endpoint.
+    pub fn endpoint(&self, id: EndpointId) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|endpoint| endpoint.id == id)
+    }
+
+    /// The endpoint at this URL.
+    pub fn endpoint_at(&self, url: &EndpointUrl) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|endpoint| endpoint.url == *url)
+    }
+
+    /// Says whether deliveries are attempted; the endpoint afterwards.
+    pub fn enable(&mut self, id: EndpointId, enabled: bool) -> Option<&Endpoint> {
+        let endpoint = self.endpoints.iter_mut().find(|it| it.id == id)?;
+        endpoint.enabled = enabled;
+        Some(endpoint)
+    }
+
+    /// Gives it these secrets for those that it had; the endpoint afterwards.
+    pub fn rotate(&mut self, id: EndpointId, secrets: Keyring) -> Option<&Endpoint> {
+        let endpoint = self.endpoints.iter_mut().find(|it| it.id == id)?;
+        endpoint.keyring = Some(secrets);
+        Some(endpoint)
+    }
+
+    /// Makes the endpoint if it is new, and gives it a secret if it has none. Says
+    /// whether that was the one for new ones.
+    pub(super) fn grant(&mut self, wish: &Wish, id: EndpointId) -> Result<bool, Refusal> {
+        let known = self.endpoint_at(&wish.url);
+        let own = known.and_then(|endpoint| endpoint.keyring.as_ref());
+        if let (Some(_), Some(said)) = (known, &wish.secret) {
+            // One that is signed for with the operator's secret has another one too.
+            return match own {
+                Some(own) if own.newest() == said => Ok(false),
+                _ => Err(Refusal::SecretConflict),
+            };
+        }
+        let given = match own {
+            Some(_) => None,
+            None => wish.secret.as_ref().or(wish.secret_if_new.as_ref()),
+        };
+        let endpoint = self.endpoint_or_new(&wish.url, id);
+        if let Some(secret) = given {
+            endpoint.keyring = Some(Keyring::new(secret.clone()));
+        }
+        Ok(given.is_some() && wish.secret.is_none())
+    }
+
+    pub(super) fn endpoint_or_new(&mut self, url: &EndpointUrl, id: EndpointId) -> &mut Endpoint {
+        let at = self.endpoints.iter().position(|it| it.url == *url);
+        let at = at.unwrap_or_else(|| {
+            self.endpoints.push(Endpoint {
+                id,
+                url: url.clone(),
+                keyring: None,
+                enabled: true,
+            });
+            self.endpoints.len() - 1
+        });
+        &mut self.endpoints[at]
+    }
+}

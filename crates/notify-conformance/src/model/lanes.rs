@@ -1,0 +1,172 @@
+//! Lanes: who waits for whom, who gives way, and who may be attempted.
+
+use notify_core::delivery::DeadReason;
+use notify_core::job::EventKind;
+use notify_core::{DeliveryId, EndpointId, Timestamp};
+
+use super::{Delivery, Lane, Leased, Model, OVERTAKEN_AFTER};
+
+impl Model {
+    /// Leases the heads of these lanes that are due, as far as their endpoints are
+    /// enabled and `take_room` finds room there.
+    pub fn lease(
+        &mut self,
+        now: Timestamp,
+        lanes: &[Lane],
+        mut take_room: impl FnMut(EndpointId) -> bool,
+    ) -> Vec<Leased> {
+        let mut leased = Vec::new();
+        for lane in lanes {
+            leased.extend(self.lease_head(now, lane, &mut take_room));
+        }
+        leased
+    }
+
+    /// Leases due heads of all lanes, the oldest first, at most `limit`; and
+    /// settles what has had its time.
+    pub fn claim(
+        &mut self,
+        now: Timestamp,
+        limit: usize,
+        mut take_room: impl FnMut(EndpointId) -> bool,
+    ) -> Vec<Leased> {
+        let mut due: Vec<(Timestamp, Lane)> = self.heads(now);
+        due.retain(|(due_at, lane)| *due_at <= now && self.is_enabled(lane));
+        due.sort_by_key(|(due_at, _)| *due_at);
+        let mut leased = Vec::new();
+        for (_, lane) in due {
+            if leased.len() == limit {
+                break;
+            }
+            self.apply_rule(now, &lane);
+            leased.extend(self.lease_head(now, &lane, &mut take_room));
+        }
+        leased
+    }
+
+    /// When the next head that is not due yet falls due.
+    pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let heads = self.heads(now).into_iter().map(|(due_at, _)| due_at);
+        heads.filter(|due_at| *due_at > now).min()
+    }
+
+    /// When the head that has waited longest fell, or falls, due.
+    pub fn oldest_due(&self, now: Timestamp) -> Option<Timestamp> {
+        self.heads(now).into_iter().map(|(due_at, _)| due_at).min()
+    }
+
+    /// Settles what is not to be attempted at all.
+    ///
+    /// - A progress that waits gives way to anything newer; a newer progress is due
+    ///   when it was.
+    /// - Once a job's end waits behind deliveries that have failed, each of them is
+    ///   tried for a minute more; one that would only be tried later, never.
+    pub(super) fn apply_rule(&mut self, now: Timestamp, lane: &Lane) {
+        let waiting = self.waiting(lane);
+        for pair in waiting.windows(2) {
+            let (Some(older), Some(newer)) = (self.delivery(pair[0]), self.delivery(pair[1]))
+            else {
+                continue;
+            };
+            if !is_progress(older) || older.lease.is_some() {
+                continue;
+            }
+            let (due_at, inherits) = (older.due_at, is_progress(newer));
+            if let Some(newer) = self.delivery_mut(pair[1]).filter(|_| inherits) {
+                newer.due_at = due_at;
+            }
+            self.supersede(now, pair[0]);
+        }
+
+        let mut waiting = self.waiting(lane);
+        let last = waiting.pop().and_then(|id| self.delivery(id));
+        let Some(end) = last.filter(|last| last.record.kind() == EventKind::Terminal) else {
+            return;
+        };
+        let ended_at = end.accepted_at;
+        for id in waiting {
+            let Some(delivery) = self.delivery(id) else {
+                break;
+            };
+            let Some(failed_at) = delivery.first_failed_at else {
+                break;
+            };
+            let give_up_at = failed_at.max(ended_at).plus(OVERTAKEN_AFTER);
+            if delivery.lease.is_some() || now.max(delivery.due_at) <= give_up_at {
+                break;
+            }
+            self.give_up(now, id, DeadReason::Overtaken);
+        }
+    }
+
+    fn lease_head(
+        &mut self,
+        now: Timestamp,
+        lane: &Lane,
+        take_room: &mut impl FnMut(EndpointId) -> bool,
+    ) -> Option<Leased> {
+        let due_at = self.head_due(now, lane)?;
+        let endpoint = self.endpoint_at(&lane.url)?.id;
+        if due_at > now || !self.is_enabled(lane) || !take_room(endpoint) {
+            return None;
+        }
+        let lease = self.next_number();
+        let head = *self.waiting(lane).first()?;
+        let head = self.delivery_mut(head)?;
+        head.lease = Some(lease);
+        Some(Leased {
+            delivery: head.clone(),
+            lease,
+        })
+    }
+
+    /// A lane's pending deliveries, by sequence.
+    fn waiting(&self, lane: &Lane) -> Vec<DeliveryId> {
+        let pending = self.deliveries.iter().filter(|it| it.is_pending());
+        let mut waiting: Vec<&Delivery> = pending.filter(|it| it.lane() == *lane).collect();
+        waiting.sort_by_key(|delivery| delivery.record.sequence());
+        waiting.iter().map(|delivery| delivery.id).collect()
+    }
+
+    /// When a lane's head may be attempted; nothing if someone may be attempting it
+    /// already. Progress that was not tried yet keeps its distance from the last
+    /// one that was sent; a time that is still to come was read off a wrong clock.
+    fn head_due(&self, now: Timestamp, lane: &Lane) -> Option<Timestamp> {
+        let head = self.delivery(*self.waiting(lane).first()?)?;
+        if head.lease.is_some() {
+            return None;
+        }
+        let keeps_distance =
+            is_progress(head) && head.first_failed_at.is_none() && !head.is_redelivery();
+        let job = self.jobs.iter().find(|job| job.epoch == lane.epoch);
+        let sent_at = job.and_then(|job| job.progress_sent_at(lane));
+        match sent_at.filter(|sent_at| keeps_distance && *sent_at <= now) {
+            Some(sent_at) => Some(head.due_at.max(sent_at.plus(head.distance))),
+            None => Some(head.due_at),
+        }
+    }
+
+    /// The lanes whose head nobody has leased, and when that may be attempted.
+    fn heads(&self, now: Timestamp) -> Vec<(Timestamp, Lane)> {
+        let mut lanes: Vec<Lane> = Vec::new();
+        for delivery in self.deliveries.iter().filter(|it| it.is_pending()) {
+            if !lanes.contains(&delivery.lane()) {
+                lanes.push(delivery.lane());
+            }
+        }
+        let heads = lanes.into_iter();
+        let heads = heads.map(|lane| (self.head_due(now, &lane), lane));
+        heads
+            .filter_map(|(due_at, lane)| Some((due_at?, lane)))
+            .collect()
+    }
+
+    fn is_enabled(&self, lane: &Lane) -> bool {
+        let endpoint = self.endpoint_at(&lane.url);
+        endpoint.is_some_and(|endpoint| endpoint.enabled)
+    }
+}
+
+fn is_progress(delivery: &Delivery) -> bool {
+    delivery.record.kind() == EventKind::Progress
+}

@@ -1,0 +1,386 @@
+//! The model behind the port: all that stands between the two.
+
+mod views;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use notify_core::clock::ClockStep;
+use notify_core::delivery::{DeadLetter, DeliveryView, Lease, Leased, Outcome};
+use notify_core::endpoint::Endpoint;
+use notify_core::event::EventRecord;
+use notify_core::job::JobStatus;
+use notify_core::store::{
+    Append, AppendError, Appended, Batch, BoxFuture, Counters, DeadFilter, EndpointChange,
+    FreshIds, JobView, List, Listed, PAGE_BYTES_MAX, Page, ReadResult, RegisterError,
+    RegisterWebhook, Registered, Registration, Retention, Room, StaleLease, Store, StoreError,
+    TokenHash, Trimmed, Written,
+};
+use notify_core::{DeliveryId, EndpointId, EndpointUrl, JobId, Timestamp};
+
+use views::{dead_letter, delivery, delivery_view, head, job_view, lane_key, page};
+
+use crate::Bounds;
+use crate::model::{self, End, Event, Job, Lane, Letter, Model, NewIds, Refusal, Refused, Wish};
+
+/// A [`Model`] that is asked as any store is: what random histories compare others
+/// with. It is slow, and gone with its process.
+#[derive(Debug)]
+pub struct ModelStore {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    model: Model,
+    /// It was opened again, and nobody has said yet what time it is.
+    reopened: bool,
+}
+
+impl ModelStore {
+    /// An empty one.
+    pub fn new(bounds: Bounds) -> Self {
+        let model = Model::new(bounds);
+        Self {
+            state: Mutex::new(State {
+                model,
+                reopened: false,
+            }),
+        }
+    }
+
+    /// From now on it is the same store, opened again.
+    pub fn reopen(&self) {
+        let mut state = self.lock();
+        state.reopened = true;
+        state.model.void_leases();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the model something that goes by the time.
+    fn at<T: Send + 'static, E: Send + 'static>(
+        &self,
+        now: Timestamp,
+        ask: impl FnOnce(&mut Model) -> Result<T, E>,
+    ) -> BoxFuture<'_, Result<T, E>> {
+        let mut state = self.lock();
+        if std::mem::take(&mut state.reopened) {
+            state.model.restart(now);
+        }
+        Box::pin(std::future::ready(ask(&mut state.model)))
+    }
+
+    fn read<T: Send + 'static>(&self, read: impl FnOnce(&mut Model) -> T) -> ReadResult<'_, T> {
+        Box::pin(std::future::ready(Ok(read(&mut self.lock().model))))
+    }
+}
+
+impl Store for ModelStore {
+    fn write(&self, now: Timestamp, batch: Batch) -> BoxFuture<'_, Result<Written, StoreError>> {
+        self.at(now, |model| {
+            let mut written = Written::default();
+            let mut lanes = Vec::new();
+            for settle in batch.settles {
+                let end = match settle.outcome {
+                    Outcome::Delivered => End::Delivered,
+                    Outcome::Superseded | Outcome::Released => End::GivenBack,
+                    Outcome::Retry { due_at } | Outcome::Postponed { due_at } => End::Again(due_at),
+                    Outcome::Dead { reason } => End::Dead(reason),
+                };
+                let (id, lease) = (settle.delivery, number_of(settle.lease));
+                let settled = model.settle(now, id, lease, end, settle.attempt);
+                let settled = settled.map(|lane| lanes.push(lane));
+                written.settles.push(settled.map_err(|_| StaleLease));
+            }
+            for append in batch.appends {
+                let appended = append_one(model, now, append, &mut lanes);
+                written.appends.push(appended);
+            }
+            let mut room = batch.may_lease;
+            let leased = model.lease(now, &lanes, |endpoint| room.take(endpoint));
+            Ok(finish(model, now, leased, written))
+        })
+    }
+
+    fn register(
+        &self,
+        now: Timestamp,
+        registration: Registration,
+    ) -> BoxFuture<'_, Result<Registered, RegisterError>> {
+        self.at(now, |model| {
+            let registered = model.register(
+                now,
+                model::Registration {
+                    job: registration.job,
+                    token: registration.token,
+                    replace_token: registration.replace_token,
+                    webhook: registration.webhook.map(wish),
+                    ids: ids(registration.fresh),
+                },
+            );
+            registered
+                .map(|registered| Registered {
+                    epoch: registered.epoch,
+                    used_new_secret: registered.used_new_secret,
+                })
+                .map_err(|refused| match refused {
+                    Refusal::JobExists => RegisterError::JobExists,
+                    Refusal::SecretConflict => RegisterError::SecretConflict,
+                })
+        })
+    }
+
+    fn claim(
+        &self,
+        now: Timestamp,
+        mut room: Room,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Written, StoreError>> {
+        self.at(now, |model| {
+            let leased = model.claim(now, limit, |endpoint| room.take(endpoint));
+            Ok(finish(model, now, leased, Written::default()))
+        })
+    }
+
+    fn next_due(&self, now: Timestamp) -> ReadResult<'_, Option<Timestamp>> {
+        self.at(now, |model| Ok(model.next_due(now)))
+    }
+
+    fn read(&self, job: &JobId, after: u64, limit: usize) -> ReadResult<'_, Option<Page>> {
+        self.read(|model| {
+            let job = model.job(job)?;
+            let mut events: Vec<EventRecord> = Vec::new();
+            let mut bytes = 0;
+            let later = model.kept(job).into_iter();
+            for event in later.filter(|event| event.sequence() > after) {
+                bytes += event.json().len();
+                if events.len() == limit || (!events.is_empty() && bytes > PAGE_BYTES_MAX) {
+                    break;
+                }
+                events.push(event.clone());
+            }
+            let head = head(job);
+            Some(Page { head, events })
+        })
+    }
+
+    fn job(&self, job: &JobId) -> ReadResult<'_, Option<JobView>> {
+        self.read(|model| model.job(job).map(job_view))
+    }
+
+    fn jobs(&self, status: Option<JobStatus>, list: List) -> ReadResult<'_, Listed<JobView>> {
+        self.read(|model| {
+            let wanted = |job: &&Job| {
+                let stands = job.status().unwrap_or(JobStatus::Queued);
+                status.is_none_or(|status| status == stands)
+            };
+            let jobs = model.jobs().iter().filter(wanted);
+            page(jobs.map(|job| (job.number, job_view(job))), &list)
+        })
+    }
+
+    fn token(&self, job: &JobId) -> ReadResult<'_, Option<TokenHash>> {
+        self.read(|model| model.job(job)?.token)
+    }
+
+    fn deliveries(&self, job: &JobId, list: List) -> ReadResult<'_, Listed<DeliveryView>> {
+        self.read(|model| {
+            let epoch = model.job(job).map(|job| job.epoch);
+            let all = model.deliveries().iter();
+            let of_job = all.filter(|it| Some(it.record.id().epoch()) == epoch);
+            let views = of_job.map(|it| (it.number, delivery_view(model, it)));
+            page(views, &list)
+        })
+    }
+
+    fn delivery(&self, delivery: DeliveryId) -> ReadResult<'_, Option<DeliveryView>> {
+        self.read(|model| {
+            let mut all = model.deliveries().iter();
+            let found = all.find(|it| it.id == delivery)?;
+            Some(delivery_view(model, found))
+        })
+    }
+
+    fn dead_letters(&self, filter: DeadFilter, list: List) -> ReadResult<'_, Listed<DeadLetter>> {
+        self.read(|model| {
+            let wanted = wanted(model, filter);
+            let letters = model.letters().iter().filter(|letter| wanted(letter));
+            page(letters.map(|it| (it.number, dead_letter(model, it))), &list)
+        })
+    }
+
+    fn count_dead_letters(&self, filter: DeadFilter) -> ReadResult<'_, u64> {
+        self.read(|model| {
+            let wanted = wanted(model, filter);
+            let letters = model.letters().iter();
+            letters.filter(|letter| wanted(letter)).count() as u64
+        })
+    }
+
+    fn redeliver(&self, now: Timestamp, filter: DeadFilter) -> ReadResult<'_, u64> {
+        self.at(now, |model| {
+            let wanted = wanted(model, filter);
+            Ok(model.redeliver(now, wanted))
+        })
+    }
+
+    fn drop_dead_letters(&self, filter: DeadFilter) -> ReadResult<'_, u64> {
+        self.read(|model| {
+            let wanted = wanted(model, filter);
+            model.drop_letters(wanted)
+        })
+    }
+
+    fn endpoint(&self, endpoint: EndpointId) -> ReadResult<'_, Option<Endpoint>> {
+        self.read(|model| model.endpoint(endpoint).cloned())
+    }
+
+    fn endpoint_at(&self, url: &EndpointUrl) -> ReadResult<'_, Option<Endpoint>> {
+        self.read(|model| model.endpoint_at(url).cloned())
+    }
+
+    fn endpoints(&self, list: List) -> ReadResult<'_, Listed<Endpoint>> {
+        self.read(|model| page((1..).zip(model.endpoints().iter().cloned()), &list))
+    }
+
+    fn change_endpoint(
+        &self,
+        endpoint: EndpointId,
+        change: EndpointChange,
+    ) -> ReadResult<'_, Option<Endpoint>> {
+        self.read(|model| {
+            let changed = match change {
+                EndpointChange::Enabled(enabled) => model.enable(endpoint, enabled),
+                EndpointChange::Keyring(secrets) => model.rotate(endpoint, *secrets),
+            };
+            changed.cloned()
+        })
+    }
+
+    fn trim(
+        &self,
+        now: Timestamp,
+        retention: Retention,
+        rows_max: usize,
+    ) -> ReadResult<'_, Trimmed> {
+        self.at(now, |model| {
+            let trimmed = model.trim(now, retention.jobs, retention.dead_letters, rows_max);
+            Ok(Trimmed {
+                forgotten: trimmed.forgotten,
+                more: trimmed.more,
+            })
+        })
+    }
+
+    fn clock_set(&self, step: ClockStep) -> ReadResult<'_, ()> {
+        self.read(|model| model.set_clock(step.from, step.to))
+    }
+
+    fn counters(&self) -> ReadResult<'_, Counters> {
+        self.read(|model| Counters {
+            jobs: model.jobs().len() as u64,
+            pending_deliveries: model.pending() as u64,
+            dead_letters: model.letters().len() as u64,
+            oldest_due_at: model.oldest_due(END_OF_TIME),
+        })
+    }
+}
+
+/// No time is after it.
+const END_OF_TIME: Timestamp = Timestamp::from_millis(u64::MAX);
+
+fn append_one(
+    model: &mut Model,
+    now: Timestamp,
+    append: Append,
+    touched: &mut Vec<Lane>,
+) -> Result<Appended, AppendError> {
+    let event = Event {
+        job: append.job,
+        draft: append.draft,
+        key: append.idempotency,
+        webhook: append.webhook,
+        distance: append.progress_min_interval,
+        ids: ids(append.fresh),
+    };
+    let accepted = model.append(now, event).map_err(|refused| match refused {
+        Refused::Duplicate(first) => AppendError::Duplicate { first },
+        Refused::Conflict => AppendError::Conflict,
+        Refused::Finished(terminal) => AppendError::Finished { terminal },
+        Refused::TooMany => AppendError::TooMany,
+        Refused::Full => AppendError::Full,
+    })?;
+    let all = model.deliveries().iter();
+    let told: Vec<_> = all
+        .filter(|it| accepted.deliveries.contains(&it.id))
+        .collect();
+    touched.extend(told.iter().map(|delivery| delivery.lane()));
+    Ok(Appended {
+        record: accepted.record,
+        lanes: told.iter().map(|it| lane_key(model, it)).collect(),
+    })
+}
+
+/// Adds to what was asked what became of the rest.
+fn finish(
+    model: &mut Model,
+    now: Timestamp,
+    leased: Vec<model::Leased>,
+    written: Written,
+) -> Written {
+    let toll = model.take_toll();
+    let leased = leased.into_iter().map(|it| {
+        let lease = Lease::new(u128::from(it.lease));
+        Leased::new(delivery(model, &it.delivery), lease)
+    });
+    Written {
+        leased: leased.collect(),
+        superseded: toll.superseded,
+        died: toll.died,
+        next_due: model.next_due(now),
+        ..written
+    }
+}
+
+/// The number of a lease that the model gave; another store's is none of them.
+fn number_of(lease: Lease) -> u64 {
+    u64::try_from(lease.token()).unwrap_or(0)
+}
+
+fn ids(fresh: FreshIds) -> NewIds {
+    NewIds {
+        epoch: fresh.epoch,
+        endpoint: fresh.endpoint,
+        deliveries: fresh.deliveries,
+    }
+}
+
+fn wish(webhook: RegisterWebhook) -> Wish {
+    Wish {
+        url: webhook.url,
+        filter: webhook.filter,
+        secret: webhook.secret,
+        secret_if_new: webhook.secret_if_new,
+    }
+}
+
+/// Which dead letters are meant.
+fn wanted(model: &Model, filter: DeadFilter) -> impl Fn(&Letter) -> bool + use<> {
+    let at = filter.endpoint.map(|id| {
+        let endpoint = model.endpoint(id);
+        endpoint.map(|endpoint| endpoint.url.clone())
+    });
+    move |letter| {
+        let delivery = &letter.delivery;
+        filter.delivery.is_none_or(|id| id == delivery.id)
+            && filter.job.as_ref().is_none_or(|job| *job == delivery.job)
+            && at
+                .as_ref()
+                .is_none_or(|at| at.as_ref() == Some(&delivery.url))
+            && filter.reason.is_none_or(|reason| reason == letter.reason)
+            && filter.since.is_none_or(|since| letter.died_at >= since)
+            && filter.until.is_none_or(|until| letter.died_at < until)
+    }
+}
