@@ -8,7 +8,7 @@ use notify_core::delivery::{DeliveryState, Leased, Outcome, Settle};
 use notify_core::store::{Append, Batch, DeadFilter, EndpointChange, List, Room, Store, Written};
 use notify_core::{DeliveryId, EndpointUrl, Timestamp};
 
-use super::plan::{OWN_SECRET, PLAIN, RoomFor, Step};
+use super::plan::{RoomFor, Step, everyone};
 use super::witness::Witness;
 use crate::rig::{INTERVAL, PLENTY, Rig, START, everywhere, trim, url};
 use crate::snapshot::{leased_line, snapshot};
@@ -231,7 +231,7 @@ impl<S: Store> Pair<S> {
             let delivered = |leased| self.desk.end(leased, Outcome::Delivered);
             self.ended.push((delivered(ours), delivered(models)));
         }
-        for name in PLAIN.iter().chain(&OWN_SECRET) {
+        for name in everyone() {
             self.change(&url(name), EndpointChange::Enabled(true)).await;
         }
         self.claim().await;
@@ -273,7 +273,7 @@ impl<S: Store> Pair<S> {
     /// is nothing to remember of it.
     async fn compare_endpoints(&self) {
         let named = self.named_endpoints().await;
-        for name in PLAIN.iter().chain(&OWN_SECRET) {
+        for name in everyone() {
             let ours = self.store.endpoint_at(&url(name)).await.unwrap();
             let models = self.model.endpoint_at(&url(name)).await.unwrap();
             let both = [&ours, &models].map(|endpoint| {
@@ -302,7 +302,7 @@ impl<S: Store> Pair<S> {
 
     /// Nothing fails any more: whatever is pending is delivered, and soon.
     pub(super) async fn drain(&mut self) {
-        for name in PLAIN.iter().chain(&OWN_SECRET) {
+        for name in everyone() {
             self.change(&url(name), EndpointChange::Enabled(true)).await;
         }
         while self.store.counters().await.unwrap().pending_deliveries > 0 {

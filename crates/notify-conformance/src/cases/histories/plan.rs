@@ -52,13 +52,17 @@ impl<S: Store> Pair<S> {
             0..50 => self.plan_write(draw),
             50..62 => Step::Claim,
             62..70 => Step::Register(Box::new(self.plan_registration(draw))),
-            70..76 => Step::Redeliver(self.plan_filter(draw)),
-            76..78 => Step::Drop(self.plan_filter(draw)),
-            78..84 => Step::Trim(Retention {
+            70..77 => Step::Redeliver(if draw.chance(50) {
+                DeadFilter::default()
+            } else {
+                self.plan_filter(draw)
+            }),
+            77..79 => Step::Drop(self.plan_filter(draw)),
+            79..84 => Step::Trim(Retention {
                 jobs: secs(draw.pick(&[30, 300])),
                 dead_letters: secs(draw.pick(&[60, 3_000])),
             }),
-            84..89 => Step::Enable(url(draw.pick(&PLAIN)), draw.chance(65)),
+            84..89 => Step::Enable(url(draw.pick(&everyone())), draw.chance(65)),
             89..91 => {
                 let [newest, old] =
                     [draw.number(), draw.number()].map(|number| secret(&number.to_string()));
@@ -112,19 +116,19 @@ impl<S: Store> Pair<S> {
             secs(55),
             secs(120),
         ];
-        match draw.below(11) {
+        match draw.below(14) {
             0..4 => Outcome::Delivered,
-            4..7 => Outcome::Retry {
+            4..9 => Outcome::Retry {
                 due_at: self.now.plus(draw.pick(&spans)),
             },
-            7 => Outcome::Released,
-            8 => Outcome::Superseded,
-            9 => Outcome::Postponed {
+            9 => Outcome::Released,
+            10 => Outcome::Superseded,
+            11 => Outcome::Postponed {
                 due_at: self.now.plus(draw.pick(&spans)),
             },
             _ => {
-                // Rarely, since it disables the endpoint.
-                let reasons = if draw.chance(20) {
+                // Not often all, since one of them disables the endpoint.
+                let reasons = if draw.chance(40) {
                     &DeadReason::ALL[..]
                 } else {
                     &[DeadReason::Exhausted]
@@ -201,6 +205,11 @@ impl<S: Store> Pair<S> {
                 .then(|| Timestamp::from_millis(since + 50_000)),
         }
     }
+}
+
+/// Every endpoint there may be.
+pub(super) fn everyone() -> Vec<&'static str> {
+    [&PLAIN[..], &OWN_SECRET].concat()
 }
 
 fn secret(text: &str) -> Secret {
