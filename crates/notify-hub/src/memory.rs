@@ -1,7 +1,7 @@
 //! A store in memory: bounded, gone with its process.
 //!
-//! It is also the model that durable stores are compared with, so it is written
-//! to be read: one lock, plain maps, and the rules taken from `notify-core`.
+//! It is written to be read: one lock, plain maps, and the rules taken from
+//! `notify-core`.
 
 mod dead;
 mod jobs;
@@ -127,12 +127,6 @@ impl MemoryStore {
                 counter: 0,
             }),
         }
-    }
-
-    /// Goes on at `now` as a store does that outlives its process and is opened
-    /// again, for a suite that compares the two.
-    pub fn resume(&self, now: Timestamp) {
-        self.lock().resume(now);
     }
 
     /// Every statement leaves the state whole, so a lock that another thread

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use notify_core::clock::{ClockStep, due_again, failed_again};
+use notify_core::clock::ClockStep;
 use notify_core::delivery::{DeadReason, DeliveryState, LaneKey, Lease, Leased};
 use notify_core::lane::{self, LaneRow};
 use notify_core::store::{Room, Written};
@@ -92,28 +92,6 @@ impl State {
         let jobs = self.jobs.values_mut();
         for sent in jobs.flat_map(|job| job.progress_sent.values_mut()) {
             *sent = step.stamp(*sent);
-        }
-    }
-
-    /// Goes on as a store does that is opened again.
-    pub(super) fn resume(&mut self, now: Timestamp) {
-        for row in self.deliveries.values_mut() {
-            let last = row.view.attempts.last();
-            let attempted_at = last.map_or(now, |last| last.at);
-            row.first_failed_at = row
-                .first_failed_at
-                .map(|first| failed_again(now, first, attempted_at));
-            let retry = last.and_then(|last| Some(last.next_attempt_at?.since(last.at)));
-            if let Some(delivery) = &mut row.pending {
-                let given = || delivery.due_at.since(delivery.accepted_at);
-                delivery.due_at = due_again(now, delivery.due_at, retry.unwrap_or_else(given));
-            }
-        }
-        for lane in self.lanes.standing.clone().into_keys() {
-            let head = self.lanes.rows.get(&lane).and_then(VecDeque::front);
-            let head = head.and_then(|id| self.deliveries.get(id)?.pending.as_ref());
-            let due_at = head.map(|head| head.due_at);
-            self.lanes.stand(&lane, due_at);
         }
     }
 
