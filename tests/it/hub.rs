@@ -7,6 +7,8 @@ mod failing;
 mod limits;
 mod own_failures;
 mod streams;
+mod unsent;
+mod urls;
 mod waiting;
 
 use std::sync::Arc;

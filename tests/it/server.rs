@@ -16,6 +16,7 @@ mod listen;
 mod refusals;
 mod settings;
 mod shutdown;
+mod spellings;
 mod story;
 mod strangers;
 

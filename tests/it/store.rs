@@ -31,7 +31,7 @@ impl StoreFactory for WithoutKeys {
 }
 
 #[tokio::test]
-#[should_panic = "it accepts twice"]
+#[should_panic = "it does a thing twice"]
 async fn a_repetition_with_an_effect_is_noticed() {
     cases::accepting::an_accepted_event_reads_back_as_it_is(&WithoutKeys).await;
 }

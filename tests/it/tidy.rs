@@ -1,11 +1,11 @@
 //! The project's own rules, as tests.
 //!
 //! What a reviewer would otherwise have to remember is checked here, over the
-//! whole workspace: who may import whom ([`arrows`], and within the
-//! program [`cycles`]), how much a customer has
-//! to compile ([`trees`]), what the crates promise ([`api`]) and tell of
+//! whole workspace: who may import whom ([`arrows`], and within a crate [`cycles`]), how
+//! much a customer has to compile ([`trees`]), what the crates promise ([`api`]) and tell of
 //! themselves ([`publishing`]), what the model of a store may know of the rules
-//! ([`model`]), and what every source file owes its reader ([`sources`]). A rule is changed here first, and then in the code.
+//! ([`model`]), that stores decide nothing ([`stores`]), and what every source file owes its reader ([`sources`]). A rule is
+//! changed here first, and then in the code.
 
 #![expect(
     clippy::expect_used,
@@ -24,6 +24,7 @@ mod model;
 mod modules;
 mod publishing;
 mod sources;
+mod stores;
 mod trees;
 
 /// The workspace's folder.

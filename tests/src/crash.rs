@@ -103,7 +103,7 @@ impl Ledger {
     pub async fn count_lost(&self, dir: &Path) -> usize {
         let notifier = JobNotifier::open(dir, notify_hub::NotifierConfig::default())
             .unwrap_or_else(|error| panic!("{error}: {}", chain(&error)));
-        let store = notifier.store().expect("the settings are fine");
+        let store = notifier.archive().expect("the settings are fine");
         let mut lost = 0;
         for (job, acknowledged) in self.jobs() {
             let id = job.parse().unwrap();

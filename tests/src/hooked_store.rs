@@ -6,10 +6,10 @@ use std::sync::Arc;
 use notify_core::clock::ClockStep;
 use notify_core::delivery::{DeadLetter, DeliveryView};
 use notify_core::endpoint::Endpoint;
+use notify_core::retention::Retention;
 use notify_core::store::{
-    Batch, BoxFuture, Counters, DeadFilter, EndpointChange, JobView, List, Listed, Page,
-    ReadResult, RegisterError, Registered, Registration, Retention, Room, Store, StoreError,
-    TokenHash, Trimmed, Written,
+    Archive, Batch, BoxFuture, Counters, DeadFilter, JobView, List, Listed, Page, Room, Store,
+    StoreError, StoreResult, TokenHash, Trimmed, Written,
 };
 use notify_core::{DeliveryId, EndpointId, EndpointUrl, JobId, JobStatus, Timestamp};
 
@@ -73,94 +73,12 @@ macro_rules! pass_on {
 }
 
 impl<S: Store> Store for HookedStore<S> {
-    fn write(&self, now: Timestamp, batch: Batch) -> BoxFuture<'_, Result<Written, StoreError>> {
+    fn write(&self, now: Timestamp, batch: Arc<Batch>) -> StoreResult<'_, Written> {
         pass_on!(self.write(now, batch))
     }
 
-    fn register(
-        &self,
-        now: Timestamp,
-        registration: Registration,
-    ) -> BoxFuture<'_, Result<Registered, RegisterError>> {
-        pass_on!(self.register(now, registration))
-    }
-
-    fn claim(
-        &self,
-        now: Timestamp,
-        room: Room,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Written, StoreError>> {
+    fn claim(&self, now: Timestamp, room: Room, limit: usize) -> StoreResult<'_, Written> {
         pass_on!(self.claim(now, room, limit))
-    }
-
-    fn next_due(&self, now: Timestamp) -> ReadResult<'_, Option<Timestamp>> {
-        pass_on!(self.next_due(now))
-    }
-
-    fn read(&self, job: &JobId, after: u64, limit: usize) -> ReadResult<'_, Option<Page>> {
-        let job = job.clone();
-        pass_on!(self.read(&job, after, limit))
-    }
-
-    fn job(&self, job: &JobId) -> ReadResult<'_, Option<JobView>> {
-        let job = job.clone();
-        pass_on!(self.job(&job))
-    }
-
-    fn jobs(&self, status: Option<JobStatus>, list: List) -> ReadResult<'_, Listed<JobView>> {
-        pass_on!(self.jobs(status, list))
-    }
-
-    fn token(&self, job: &JobId) -> ReadResult<'_, Option<TokenHash>> {
-        let job = job.clone();
-        pass_on!(self.token(&job))
-    }
-
-    fn deliveries(&self, job: &JobId, list: List) -> ReadResult<'_, Listed<DeliveryView>> {
-        let job = job.clone();
-        pass_on!(self.deliveries(&job, list))
-    }
-
-    fn delivery(&self, delivery: DeliveryId) -> ReadResult<'_, Option<DeliveryView>> {
-        pass_on!(self.delivery(delivery))
-    }
-
-    fn dead_letters(&self, filter: DeadFilter, list: List) -> ReadResult<'_, Listed<DeadLetter>> {
-        pass_on!(self.dead_letters(filter, list))
-    }
-
-    fn count_dead_letters(&self, filter: DeadFilter) -> ReadResult<'_, u64> {
-        pass_on!(self.count_dead_letters(filter))
-    }
-
-    fn redeliver(&self, now: Timestamp, filter: DeadFilter) -> ReadResult<'_, u64> {
-        pass_on!(self.redeliver(now, filter))
-    }
-
-    fn drop_dead_letters(&self, filter: DeadFilter) -> ReadResult<'_, u64> {
-        pass_on!(self.drop_dead_letters(filter))
-    }
-
-    fn endpoint(&self, endpoint: EndpointId) -> ReadResult<'_, Option<Endpoint>> {
-        pass_on!(self.endpoint(endpoint))
-    }
-
-    fn endpoint_at(&self, url: &EndpointUrl) -> ReadResult<'_, Option<Endpoint>> {
-        let url = url.clone();
-        pass_on!(self.endpoint_at(&url))
-    }
-
-    fn endpoints(&self, list: List) -> ReadResult<'_, Listed<Endpoint>> {
-        pass_on!(self.endpoints(list))
-    }
-
-    fn change_endpoint(
-        &self,
-        endpoint: EndpointId,
-        change: EndpointChange,
-    ) -> ReadResult<'_, Option<Endpoint>> {
-        pass_on!(self.change_endpoint(endpoint, change))
     }
 
     fn trim(
@@ -168,15 +86,66 @@ impl<S: Store> Store for HookedStore<S> {
         now: Timestamp,
         retention: Retention,
         rows_max: usize,
-    ) -> ReadResult<'_, Trimmed> {
+    ) -> StoreResult<'_, Trimmed> {
         pass_on!(self.trim(now, retention, rows_max))
     }
 
-    fn clock_set(&self, step: ClockStep) -> ReadResult<'_, ()> {
+    fn clock_set(&self, step: ClockStep) -> StoreResult<'_, ()> {
         pass_on!(self.clock_set(step))
     }
+}
 
-    fn counters(&self) -> ReadResult<'_, Counters> {
+impl<S: Store> Archive for HookedStore<S> {
+    fn read(&self, job: &JobId, after: u64, limit: usize) -> StoreResult<'_, Option<Page>> {
+        let job = job.clone();
+        pass_on!(self.read(&job, after, limit))
+    }
+
+    fn job(&self, job: &JobId) -> StoreResult<'_, Option<JobView>> {
+        let job = job.clone();
+        pass_on!(self.job(&job))
+    }
+
+    fn jobs(&self, status: Option<JobStatus>, list: List) -> StoreResult<'_, Listed<JobView>> {
+        pass_on!(self.jobs(status, list))
+    }
+
+    fn token(&self, job: &JobId) -> StoreResult<'_, Option<TokenHash>> {
+        let job = job.clone();
+        pass_on!(self.token(&job))
+    }
+
+    fn deliveries(&self, job: &JobId, list: List) -> StoreResult<'_, Listed<DeliveryView>> {
+        let job = job.clone();
+        pass_on!(self.deliveries(&job, list))
+    }
+
+    fn delivery(&self, delivery: DeliveryId) -> StoreResult<'_, Option<DeliveryView>> {
+        pass_on!(self.delivery(delivery))
+    }
+
+    fn dead_letters(&self, filter: DeadFilter, list: List) -> StoreResult<'_, Listed<DeadLetter>> {
+        pass_on!(self.dead_letters(filter, list))
+    }
+
+    fn count_dead_letters(&self, filter: DeadFilter) -> StoreResult<'_, u64> {
+        pass_on!(self.count_dead_letters(filter))
+    }
+
+    fn endpoint(&self, endpoint: EndpointId) -> StoreResult<'_, Option<Arc<Endpoint>>> {
+        pass_on!(self.endpoint(endpoint))
+    }
+
+    fn endpoint_at(&self, url: &EndpointUrl) -> StoreResult<'_, Option<Arc<Endpoint>>> {
+        let url = url.clone();
+        pass_on!(self.endpoint_at(&url))
+    }
+
+    fn endpoints(&self, list: List) -> StoreResult<'_, Listed<Arc<Endpoint>>> {
+        pass_on!(self.endpoints(list))
+    }
+
+    fn counters(&self) -> StoreResult<'_, Counters> {
         pass_on!(self.counters())
     }
 }

@@ -1,24 +1,30 @@
 //! A simulator: the scheduler and the model store under faults, in simulated time.
 //!
 //! **Cast.** A *world* is drawn from a seed: settings, jobs, endpoints, how often
-//! each receiver fails. The *process* does what the hub does, with its scheduler
-//! and its committer, one step at a time; the *store* is the model store. *Services*
-//! emit events, an *operator* interferes, *readers* follow streams. The *ledger*
-//! keeps an account of its own of what must be true, and compares after each step.
+//! each receiver fails. The *process* drives the committer and the scheduler of the
+//! core as the hub does, one step at a time: a call of the store begins, is carried
+//! out, is answered, and anything may happen in between. The *store* is the model
+//! store. *Services* emit events, an *operator* interferes, *readers* follow streams.
+//! The *audit* keeps an account of its own of what must be true, and compares after
+//! each step.
 //!
-//! **Flow.** A fault phase: crashes at any point (also during recovery), replies
-//! of the store that are lost after the commit, a store that is full, a wall clock
-//! that jumps, leases of long ago, receivers that fail, are late or say yes unheard.
+//! **Flow.** A fault phase: crashes at any point (also during recovery, and between
+//! the steps of a walk over dead letters), attempts that panic, replies of the store
+//! that are lost after the commit, a store that is full or busy, reads that fail,
+//! callers that go away, a clock that is set, or wrong by days when the process
+//! starts, leases of several earlier lives, endpoints that are disabled or gone,
+//! webhooks that can't be sent to, receivers that fail, are late or say yes unheard.
 //! Then everything heals, and the backlog must drain.
 //!
 //! **Guarantees.** A seed decides everything, so a failure is replayed from its
 //! number. A run is silent and fast; the one that fails is run again with a trace.
 //!
 //! **Not simulated.** HTTP, files and threads. A crash voids all leases and loses
-//! everything but the store, which is what a durable store does by itself.
+//! everything but the store, and the next process finds the times in it brought to
+//! its own clock, which is what a durable store does by itself.
 
 mod agenda;
-mod ledger;
+mod audit;
 mod plan;
 mod rng;
 mod sabotage;
@@ -29,7 +35,7 @@ mod world;
 use std::fmt;
 use std::ops::AddAssign;
 
-pub use ledger::Invariant;
+pub use audit::Invariant;
 pub use sabotage::Sabotage;
 use world::World;
 
@@ -94,10 +100,32 @@ pub struct Figures {
     pub redeliveries: u64,
     /// Messages that a receiver took more than once.
     pub duplicates: u64,
+    /// Callers that went away.
+    pub gone: u64,
+    /// Attempts that panicked.
+    pub panics: u64,
+    /// Reads that failed.
+    pub failed_reads: u64,
+    /// Steps of trimming that failed.
+    pub failed_trims: u64,
+    /// Processes that started with a clock that was wrong by days.
+    pub wrong_clocks: u64,
+    /// Walks over dead letters that took more than one step.
+    pub long_walks: u64,
+    /// Crashes between the steps of one.
+    pub broken_walks: u64,
+    /// Dead letters that were dropped.
+    pub dropped: u64,
+    /// Deliveries that could not be sent anywhere.
+    pub unsent: u64,
+    /// Deliveries for which too much waited.
+    pub backlog_full: u64,
+    /// Attempts that went before one that had waited longer.
+    pub passed: u64,
 }
 
 impl Figures {
-    fn named(&self) -> [(&'static str, u64); 14] {
+    fn named(&self) -> [(&'static str, u64); 25] {
         [
             ("seeds", self.seeds),
             ("steps", self.steps),
@@ -113,6 +141,17 @@ impl Figures {
             ("superseded", self.superseded),
             ("redeliveries", self.redeliveries),
             ("duplicates", self.duplicates),
+            ("callers gone", self.gone),
+            ("panics", self.panics),
+            ("failed reads", self.failed_reads),
+            ("failed trims", self.failed_trims),
+            ("wrong clocks", self.wrong_clocks),
+            ("long walks", self.long_walks),
+            ("broken walks", self.broken_walks),
+            ("dropped", self.dropped),
+            ("unsent", self.unsent),
+            ("backlog full", self.backlog_full),
+            ("passed", self.passed),
         ]
     }
 
@@ -139,6 +178,17 @@ impl AddAssign for Figures {
         self.superseded += other.superseded;
         self.redeliveries += other.redeliveries;
         self.duplicates += other.duplicates;
+        self.gone += other.gone;
+        self.panics += other.panics;
+        self.failed_reads += other.failed_reads;
+        self.failed_trims += other.failed_trims;
+        self.wrong_clocks += other.wrong_clocks;
+        self.long_walks += other.long_walks;
+        self.broken_walks += other.broken_walks;
+        self.dropped += other.dropped;
+        self.unsent += other.unsent;
+        self.backlog_full += other.backlog_full;
+        self.passed += other.passed;
     }
 }
 

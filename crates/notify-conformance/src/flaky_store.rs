@@ -3,32 +3,26 @@
 
 use std::fmt;
 use std::future::ready;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use notify_core::Timestamp;
 use notify_core::clock::ClockStep;
-use notify_core::delivery::{DeadLetter, DeliveryView};
-use notify_core::endpoint::Endpoint;
-use notify_core::store::{
-    Batch, BoxFuture, Counters, DeadFilter, EndpointChange, JobView, List, Listed, Page,
-    ReadResult, RegisterError, Registered, Registration, Retention, Room, Store, StoreError,
-    TokenHash, Trimmed, Written,
-};
-use notify_core::{DeliveryId, EndpointId, EndpointUrl, JobId, JobStatus, Timestamp};
+use notify_core::retention::Retention;
+use notify_core::store::{Archive, Batch, Room, Store, StoreError, StoreResult, Trimmed, Written};
 
 use crate::Draw;
 
 /// Passes every call on to a store, and loses some calls that write: on the way
 /// there, so that nothing is written, or on the way back, so that all of it is.
 /// Both look the same to the caller: [`StoreError::OutcomeUnknown`]. Unlike a
-/// store of its own, it goes on working afterwards. Reads are never lost, but the next ones of
-/// an endpoint can be made to fail.
+/// store of its own, it goes on working afterwards. Reads are never lost.
 pub struct FlakyStore<S> {
     inner: S,
     seed: u64,
     lost_percent: AtomicU64,
     calls: AtomicU64,
     lost: AtomicU64,
-    reads_to_fail: AtomicU64,
 }
 
 /// What happens to a call.
@@ -48,7 +42,6 @@ impl<S: Store> FlakyStore<S> {
             lost_percent: AtomicU64::new(lost_percent),
             calls: AtomicU64::new(0),
             lost: AtomicU64::new(0),
-            reads_to_fail: AtomicU64::new(0),
         }
     }
 
@@ -60,11 +53,6 @@ impl<S: Store> FlakyStore<S> {
     /// About how many of the calls that write are lost now.
     pub fn lost_percent(&self) -> u64 {
         self.lost_percent.load(Ordering::Relaxed)
-    }
-
-    /// Fails the next so many reads of an endpoint.
-    pub fn fail_endpoint_reads(&self, count: u64) {
-        self.reads_to_fail.store(count, Ordering::Relaxed);
     }
 
     /// The store behind it, for good.
@@ -93,22 +81,18 @@ impl<S: Store> FlakyStore<S> {
 
     /// Lets fate have its way with a call. It is only made if it arrives: a store
     /// may do its work before its future is polled.
-    fn risk<'a, T, E>(
+    fn risk<'a, T: Send + 'a>(
         &'a self,
-        call: impl FnOnce(&'a S) -> BoxFuture<'a, Result<T, E>>,
-    ) -> BoxFuture<'a, Result<T, E>>
-    where
-        T: Send + 'a,
-        E: From<StoreError> + Send + 'a,
-    {
+        call: impl FnOnce(&'a S) -> StoreResult<'a, T>,
+    ) -> StoreResult<'a, T> {
         match self.next_fate() {
             Fate::Answered => call(&self.inner),
-            Fate::NeverArrives => Box::pin(ready(Err(StoreError::OutcomeUnknown.into()))),
+            Fate::NeverArrives => Box::pin(ready(Err(StoreError::OutcomeUnknown))),
             Fate::AnswerLost => {
                 let answer = call(&self.inner);
                 Box::pin(async move {
                     drop(answer.await);
-                    Err(StoreError::OutcomeUnknown.into())
+                    Err(StoreError::OutcomeUnknown)
                 })
             }
         }
@@ -125,41 +109,12 @@ impl<S: fmt::Debug> fmt::Debug for FlakyStore<S> {
 }
 
 impl<S: Store> Store for FlakyStore<S> {
-    fn write(&self, now: Timestamp, batch: Batch) -> BoxFuture<'_, Result<Written, StoreError>> {
+    fn write(&self, now: Timestamp, batch: Arc<Batch>) -> StoreResult<'_, Written> {
         self.risk(|store| store.write(now, batch))
     }
 
-    fn register(
-        &self,
-        now: Timestamp,
-        registration: Registration,
-    ) -> BoxFuture<'_, Result<Registered, RegisterError>> {
-        self.risk(|store| store.register(now, registration))
-    }
-
-    fn claim(
-        &self,
-        now: Timestamp,
-        room: Room,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Written, StoreError>> {
+    fn claim(&self, now: Timestamp, room: Room, limit: usize) -> StoreResult<'_, Written> {
         self.risk(|store| store.claim(now, room, limit))
-    }
-
-    fn redeliver(&self, now: Timestamp, filter: DeadFilter) -> ReadResult<'_, u64> {
-        self.risk(|store| store.redeliver(now, filter))
-    }
-
-    fn drop_dead_letters(&self, filter: DeadFilter) -> ReadResult<'_, u64> {
-        self.risk(|store| store.drop_dead_letters(filter))
-    }
-
-    fn change_endpoint(
-        &self,
-        endpoint: EndpointId,
-        change: EndpointChange,
-    ) -> ReadResult<'_, Option<Endpoint>> {
-        self.risk(|store| store.change_endpoint(endpoint, change))
     }
 
     fn trim(
@@ -167,25 +122,15 @@ impl<S: Store> Store for FlakyStore<S> {
         now: Timestamp,
         retention: Retention,
         rows_max: usize,
-    ) -> ReadResult<'_, Trimmed> {
+    ) -> StoreResult<'_, Trimmed> {
         self.risk(|store| store.trim(now, retention, rows_max))
     }
 
-    fn endpoint(&self, endpoint: EndpointId) -> ReadResult<'_, Option<Endpoint>> {
-        let left = |left: u64| left.checked_sub(1);
-        let fails = self
-            .reads_to_fail
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
-        if fails.is_ok() {
-            let error = StoreError::Failed("this read".to_owned());
-            return Box::pin(ready(Err(error)));
-        }
-        self.inner.endpoint(endpoint)
-    }
-
-    fn clock_set(&self, step: ClockStep) -> ReadResult<'_, ()> {
+    fn clock_set(&self, step: ClockStep) -> StoreResult<'_, ()> {
         self.risk(move |store| store.clock_set(step))
     }
+}
 
-    crate::store_reads::pass_reads_on!();
+impl<S: Store> Archive for FlakyStore<S> {
+    crate::pass_reads_on!();
 }

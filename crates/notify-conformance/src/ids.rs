@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use notify_core::store::{FreshIds, TokenHash};
-use notify_core::{DeliveryId, EndpointId, Epoch};
+use notify_core::{EndpointId, Epoch};
 
 use super::Draw;
 
@@ -16,7 +16,6 @@ impl Ids {
         FreshIds {
             epoch: Epoch::from_random(self.next()),
             endpoint: EndpointId::from_random(self.next()),
-            deliveries: [self.next(), self.next()].map(DeliveryId::from_random),
         }
     }
 

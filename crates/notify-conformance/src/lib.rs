@@ -28,6 +28,7 @@
 
 use std::future::Future;
 
+mod ask;
 mod draw;
 mod factory;
 mod flaky_store;
@@ -42,6 +43,7 @@ mod suite;
 pub mod cases;
 pub mod model;
 
+pub use ask::Ask;
 pub use draw::Draw;
 pub use factory::{AskedTwice, Bounds, DurableFactory, Restart, StoreFactory};
 pub use flaky_store::FlakyStore;

@@ -35,8 +35,8 @@ use notify_core::event::{EventRecord, Fingerprint};
 use notify_core::{DeliveryId, EndpointUrl, Epoch, EventId, IdempotencyKey, JobId, Timestamp};
 
 pub use deliveries::{End, Stale};
-pub use endpoints::Wish;
-pub use jobs::{Accepted, Event, NewIds, Refusal, Refused, Registered, Registration};
+pub use endpoints::{Refusal, Wish};
+pub use jobs::{Accepted, Event, NewIds, Refused, Registered, Registration};
 pub use retention::Trimmed;
 
 use crate::Bounds;

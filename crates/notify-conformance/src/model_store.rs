@@ -2,25 +2,26 @@
 
 mod views;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use notify_core::clock::ClockStep;
 use notify_core::delivery::{DeadLetter, DeliveryView, Lease, Leased, Outcome};
 use notify_core::endpoint::Endpoint;
 use notify_core::event::EventRecord;
 use notify_core::job::JobStatus;
+use notify_core::retention::Retention;
 use notify_core::store::{
-    Append, AppendError, Appended, Batch, BoxFuture, Counters, DeadFilter, EndpointChange,
-    FreshIds, JobView, List, Listed, PAGE_BYTES_MAX, Page, ReadResult, RegisterError,
-    RegisterWebhook, Registered, Registration, Retention, Room, StaleLease, Store, StoreError,
-    TokenHash, Trimmed, Written,
+    Answer, Append, Appended, Archive, Batch, Counters, DeadFilter, EndpointChange, FreshIds,
+    JobView, List, Listed, Operation, PAGE_BYTES_MAX, Page, Refusal, RegisterWebhook, Registered,
+    Registration, Room, StaleLease, Store, StoreResult, Swept, TokenHash, Trimmed, Webhook,
+    Written,
 };
 use notify_core::{DeliveryId, EndpointId, EndpointUrl, JobId, Timestamp};
 
 use views::{dead_letter, delivery, delivery_view, head, job_view, lane_key, page};
 
 use crate::Bounds;
-use crate::model::{self, End, Event, Job, Lane, Letter, Model, NewIds, Refusal, Refused, Wish};
+use crate::model::{self, End, Event, Job, Lane, Letter, Model, NewIds, Refused, Wish};
 
 /// A [`Model`] that is asked as any store is: what random histories compare others
 /// with. It is slow, and gone with its process.
@@ -60,95 +61,87 @@ impl ModelStore {
     }
 
     /// Asks the model something that goes by the time.
-    fn at<T: Send + 'static, E: Send + 'static>(
+    fn at<T: Send + 'static>(
         &self,
         now: Timestamp,
-        ask: impl FnOnce(&mut Model) -> Result<T, E>,
-    ) -> BoxFuture<'_, Result<T, E>> {
+        ask: impl FnOnce(&mut Model) -> T,
+    ) -> StoreResult<'_, T> {
         let mut state = self.lock();
         if std::mem::take(&mut state.reopened) {
             state.model.restart(now);
         }
-        Box::pin(std::future::ready(ask(&mut state.model)))
+        Box::pin(std::future::ready(Ok(ask(&mut state.model))))
     }
 
-    fn read<T: Send + 'static>(&self, read: impl FnOnce(&mut Model) -> T) -> ReadResult<'_, T> {
+    fn read<T: Send + 'static>(&self, read: impl FnOnce(&mut Model) -> T) -> StoreResult<'_, T> {
         Box::pin(std::future::ready(Ok(read(&mut self.lock().model))))
     }
 }
 
 impl Store for ModelStore {
-    fn write(&self, now: Timestamp, batch: Batch) -> BoxFuture<'_, Result<Written, StoreError>> {
+    fn write(&self, now: Timestamp, batch: Arc<Batch>) -> StoreResult<'_, Written> {
         self.at(now, |model| {
             let mut written = Written::default();
             let mut lanes = Vec::new();
-            for settle in batch.settles {
+            for settle in batch.settles.clone() {
+                let mut attempt = settle.attempt;
                 let end = match settle.outcome {
                     Outcome::Delivered => End::Delivered,
                     Outcome::Superseded | Outcome::Released => End::GivenBack,
-                    Outcome::Retry { due_at } | Outcome::Postponed { due_at } => End::Again(due_at),
+                    Outcome::Retry { after } => {
+                        if let Some(attempt) = &mut attempt {
+                            let next = attempt.at.plus(attempt.duration).plus(after);
+                            attempt.next_attempt_at = Some(next);
+                        }
+                        End::Again(now.plus(after))
+                    }
+                    Outcome::Postponed { after } => End::Again(now.plus(after)),
                     Outcome::Dead { reason } => End::Dead(reason),
                 };
                 let (id, lease) = (settle.delivery, number_of(settle.lease));
-                let settled = model.settle(now, id, lease, end, settle.attempt);
+                let settled = model.settle(now, id, lease, end, attempt);
                 let settled = settled.map(|lane| lanes.push(lane));
                 written.settles.push(settled.map_err(|_| StaleLease));
             }
-            for append in batch.appends {
-                let appended = append_one(model, now, append, &mut lanes);
-                written.appends.push(appended);
+            for operation in batch.operations.clone() {
+                let answer = carry_out(model, now, operation, &mut lanes);
+                written.answers.push(answer);
             }
-            let mut room = batch.may_lease;
+            let mut room = batch.may_lease.clone();
             let leased = model.lease(now, &lanes, |endpoint| room.take(endpoint));
-            Ok(finish(model, now, leased, written))
+            finish(model, now, leased, written)
         })
     }
 
-    fn register(
-        &self,
-        now: Timestamp,
-        registration: Registration,
-    ) -> BoxFuture<'_, Result<Registered, RegisterError>> {
-        self.at(now, |model| {
-            let registered = model.register(
-                now,
-                model::Registration {
-                    job: registration.job,
-                    token: registration.token,
-                    replace_token: registration.replace_token,
-                    webhook: registration.webhook.map(wish),
-                    ids: ids(registration.fresh),
-                },
-            );
-            registered
-                .map(|registered| Registered {
-                    epoch: registered.epoch,
-                    used_new_secret: registered.used_new_secret,
-                })
-                .map_err(|refused| match refused {
-                    Refusal::JobExists => RegisterError::JobExists,
-                    Refusal::SecretConflict => RegisterError::SecretConflict,
-                })
-        })
-    }
-
-    fn claim(
-        &self,
-        now: Timestamp,
-        mut room: Room,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Written, StoreError>> {
+    fn claim(&self, now: Timestamp, mut room: Room, limit: usize) -> StoreResult<'_, Written> {
         self.at(now, |model| {
             let leased = model.claim(now, limit, |endpoint| room.take(endpoint));
-            Ok(finish(model, now, leased, Written::default()))
+            finish(model, now, leased, Written::default())
         })
     }
 
-    fn next_due(&self, now: Timestamp) -> ReadResult<'_, Option<Timestamp>> {
-        self.at(now, |model| Ok(model.next_due(now)))
+    fn trim(
+        &self,
+        now: Timestamp,
+        retention: Retention,
+        rows_max: usize,
+    ) -> StoreResult<'_, Trimmed> {
+        self.at(now, |model| {
+            let trimmed = model.trim(now, retention.jobs, retention.dead_letters, rows_max);
+            Trimmed {
+                forgotten: trimmed.forgotten,
+                more: trimmed.more,
+            }
+        })
     }
 
-    fn read(&self, job: &JobId, after: u64, limit: usize) -> ReadResult<'_, Option<Page>> {
+    fn clock_set(&self, step: ClockStep) -> StoreResult<'_, ()> {
+        self.read(|model| model.set_clock(step.from, step.to))
+    }
+}
+
+impl Archive for ModelStore {
+    fn read(&self, job: &JobId, after: u64, limit: usize) -> StoreResult<'_, Option<Page>> {
         self.read(|model| {
             let job = model.job(job)?;
             let mut events: Vec<EventRecord> = Vec::new();
@@ -166,11 +159,11 @@ impl Store for ModelStore {
         })
     }
 
-    fn job(&self, job: &JobId) -> ReadResult<'_, Option<JobView>> {
+    fn job(&self, job: &JobId) -> StoreResult<'_, Option<JobView>> {
         self.read(|model| model.job(job).map(job_view))
     }
 
-    fn jobs(&self, status: Option<JobStatus>, list: List) -> ReadResult<'_, Listed<JobView>> {
+    fn jobs(&self, status: Option<JobStatus>, list: List) -> StoreResult<'_, Listed<JobView>> {
         self.read(|model| {
             let wanted = |job: &&Job| {
                 let stands = job.status().unwrap_or(JobStatus::Queued);
@@ -181,11 +174,11 @@ impl Store for ModelStore {
         })
     }
 
-    fn token(&self, job: &JobId) -> ReadResult<'_, Option<TokenHash>> {
+    fn token(&self, job: &JobId) -> StoreResult<'_, Option<TokenHash>> {
         self.read(|model| model.job(job)?.token)
     }
 
-    fn deliveries(&self, job: &JobId, list: List) -> ReadResult<'_, Listed<DeliveryView>> {
+    fn deliveries(&self, job: &JobId, list: List) -> StoreResult<'_, Listed<DeliveryView>> {
         self.read(|model| {
             let epoch = model.job(job).map(|job| job.epoch);
             let all = model.deliveries().iter();
@@ -195,7 +188,7 @@ impl Store for ModelStore {
         })
     }
 
-    fn delivery(&self, delivery: DeliveryId) -> ReadResult<'_, Option<DeliveryView>> {
+    fn delivery(&self, delivery: DeliveryId) -> StoreResult<'_, Option<DeliveryView>> {
         self.read(|model| {
             let mut all = model.deliveries().iter();
             let found = all.find(|it| it.id == delivery)?;
@@ -203,7 +196,7 @@ impl Store for ModelStore {
         })
     }
 
-    fn dead_letters(&self, filter: DeadFilter, list: List) -> ReadResult<'_, Listed<DeadLetter>> {
+    fn dead_letters(&self, filter: DeadFilter, list: List) -> StoreResult<'_, Listed<DeadLetter>> {
         self.read(|model| {
             let wanted = wanted(model, filter);
             let letters = model.letters().iter().filter(|letter| wanted(letter));
@@ -211,7 +204,7 @@ impl Store for ModelStore {
         })
     }
 
-    fn count_dead_letters(&self, filter: DeadFilter) -> ReadResult<'_, u64> {
+    fn count_dead_letters(&self, filter: DeadFilter) -> StoreResult<'_, u64> {
         self.read(|model| {
             let wanted = wanted(model, filter);
             let letters = model.letters().iter();
@@ -219,66 +212,24 @@ impl Store for ModelStore {
         })
     }
 
-    fn redeliver(&self, now: Timestamp, filter: DeadFilter) -> ReadResult<'_, u64> {
-        self.at(now, |model| {
-            let wanted = wanted(model, filter);
-            Ok(model.redeliver(now, wanted))
-        })
+    fn endpoint(&self, endpoint: EndpointId) -> StoreResult<'_, Option<Arc<Endpoint>>> {
+        self.read(|model| model.endpoint(endpoint).cloned().map(Arc::new))
     }
 
-    fn drop_dead_letters(&self, filter: DeadFilter) -> ReadResult<'_, u64> {
+    fn endpoint_at(&self, url: &EndpointUrl) -> StoreResult<'_, Option<Arc<Endpoint>>> {
+        self.read(|model| model.endpoint_at(url).cloned().map(Arc::new))
+    }
+
+    fn endpoints(&self, list: List) -> StoreResult<'_, Listed<Arc<Endpoint>>> {
         self.read(|model| {
-            let wanted = wanted(model, filter);
-            model.drop_letters(wanted)
+            page(
+                (1..).zip(model.endpoints().iter().cloned().map(Arc::new)),
+                &list,
+            )
         })
     }
 
-    fn endpoint(&self, endpoint: EndpointId) -> ReadResult<'_, Option<Endpoint>> {
-        self.read(|model| model.endpoint(endpoint).cloned())
-    }
-
-    fn endpoint_at(&self, url: &EndpointUrl) -> ReadResult<'_, Option<Endpoint>> {
-        self.read(|model| model.endpoint_at(url).cloned())
-    }
-
-    fn endpoints(&self, list: List) -> ReadResult<'_, Listed<Endpoint>> {
-        self.read(|model| page((1..).zip(model.endpoints().iter().cloned()), &list))
-    }
-
-    fn change_endpoint(
-        &self,
-        endpoint: EndpointId,
-        change: EndpointChange,
-    ) -> ReadResult<'_, Option<Endpoint>> {
-        self.read(|model| {
-            let changed = match change {
-                EndpointChange::Enabled(enabled) => model.enable(endpoint, enabled),
-                EndpointChange::Keyring(secrets) => model.rotate(endpoint, *secrets),
-            };
-            changed.cloned()
-        })
-    }
-
-    fn trim(
-        &self,
-        now: Timestamp,
-        retention: Retention,
-        rows_max: usize,
-    ) -> ReadResult<'_, Trimmed> {
-        self.at(now, |model| {
-            let trimmed = model.trim(now, retention.jobs, retention.dead_letters, rows_max);
-            Ok(Trimmed {
-                forgotten: trimmed.forgotten,
-                more: trimmed.more,
-            })
-        })
-    }
-
-    fn clock_set(&self, step: ClockStep) -> ReadResult<'_, ()> {
-        self.read(|model| model.set_clock(step.from, step.to))
-    }
-
-    fn counters(&self) -> ReadResult<'_, Counters> {
+    fn counters(&self) -> StoreResult<'_, Counters> {
         self.read(|model| Counters {
             jobs: model.jobs().len() as u64,
             pending_deliveries: model.pending() as u64,
@@ -291,26 +242,85 @@ impl Store for ModelStore {
 /// No time is after it.
 const END_OF_TIME: Timestamp = Timestamp::from_millis(u64::MAX);
 
+fn carry_out(
+    model: &mut Model,
+    now: Timestamp,
+    operation: Operation,
+    touched: &mut Vec<Lane>,
+) -> Result<Answer, Refusal> {
+    let swept = |count| Answer::Swept(Swept { count, rest: None });
+    Ok(match operation {
+        Operation::Append(append) => Answer::Appended(append_one(model, now, append, touched)?),
+        Operation::Register(registration) => {
+            Answer::Registered(register(model, now, *registration)?)
+        }
+        Operation::ChangeEndpoint { endpoint, change } => {
+            let changed = match change {
+                EndpointChange::Enabled(enabled) => model.enable(endpoint, enabled),
+                EndpointChange::Keyring(secrets) => model.rotate(endpoint, *secrets),
+            };
+            Answer::Endpoint(Arc::new(changed.ok_or(Refusal::NoEndpoint)?.clone()))
+        }
+        Operation::Redeliver(sweep) => {
+            let wanted = wanted(model, sweep.filter().clone());
+            swept(model.redeliver(now, wanted))
+        }
+        Operation::DropDeadLetters(sweep) => {
+            let wanted = wanted(model, sweep.filter().clone());
+            swept(model.drop_letters(wanted))
+        }
+    })
+}
+
+fn register(
+    model: &mut Model,
+    now: Timestamp,
+    registration: Registration,
+) -> Result<Registered, Refusal> {
+    let registration = model::Registration {
+        job: registration.job,
+        token: registration.token,
+        replace_token: registration.replace_token,
+        webhook: registration.webhook.map(wish),
+        ids: ids(registration.fresh),
+    };
+    let registered = model.register(now, registration);
+    let registered = registered.map_err(|refused| match refused {
+        model::Refusal::JobExists => Refusal::JobExists,
+        model::Refusal::SecretConflict => Refusal::SecretConflict,
+    })?;
+    Ok(Registered {
+        epoch: registered.epoch,
+        used_new_secret: registered.used_new_secret,
+    })
+}
+
 fn append_one(
     model: &mut Model,
     now: Timestamp,
     append: Append,
     touched: &mut Vec<Lane>,
-) -> Result<Appended, AppendError> {
+) -> Result<Appended, Refusal> {
     let event = Event {
         job: append.job,
         draft: append.draft,
         key: append.idempotency,
-        webhook: append.webhook,
+        webhook: append.webhook.map(|webhook| match webhook {
+            Webhook::To(url) => url,
+            Webhook::Refused { .. } => panic!("histories name only what can be sent to"),
+        }),
         distance: append.progress_min_interval,
         ids: ids(append.fresh),
     };
     let accepted = model.append(now, event).map_err(|refused| match refused {
-        Refused::Duplicate(first) => AppendError::Duplicate { first },
-        Refused::Conflict => AppendError::Conflict,
-        Refused::Finished(terminal) => AppendError::Finished { terminal },
-        Refused::TooMany => AppendError::TooMany,
-        Refused::Full => AppendError::Full,
+        Refused::Duplicate(first) => Refusal::Duplicate {
+            first,
+            unsent: None,
+        },
+        Refused::Conflict => Refusal::Conflict,
+        Refused::Finished(terminal) => Refusal::Finished { terminal },
+        Refused::TooMany => Refusal::TooMany,
+        Refused::Full => Refusal::Full,
     })?;
     let all = model.deliveries().iter();
     let told: Vec<_> = all
@@ -320,6 +330,7 @@ fn append_one(
     Ok(Appended {
         record: accepted.record,
         lanes: told.iter().map(|it| lane_key(model, it)).collect(),
+        unsent: None,
     })
 }
 
@@ -339,7 +350,7 @@ fn finish(
         leased: leased.collect(),
         superseded: toll.superseded,
         died: toll.died,
-        next_due: model.next_due(now),
+        next_due_in: model.next_due(now).map(|at| at.since(now)),
         ..written
     }
 }
@@ -353,7 +364,6 @@ fn ids(fresh: FreshIds) -> NewIds {
     NewIds {
         epoch: fresh.epoch,
         endpoint: fresh.endpoint,
-        deliveries: fresh.deliveries,
     }
 }
 

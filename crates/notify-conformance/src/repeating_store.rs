@@ -1,22 +1,17 @@
 //! A store that is asked everything twice: what it sees of callers whose first
 //! answer got lost.
 
-#![expect(clippy::panic, reason = "a store that does a thing twice has failed")]
-
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use notify_core::clock::ClockStep;
-use notify_core::delivery::{DeadLetter, DeliveryView};
-use notify_core::endpoint::Endpoint;
 use notify_core::event::Fingerprint;
+use notify_core::retention::Retention;
 use notify_core::store::{
-    Append, AppendError, Appended, Batch, BoxFuture, Counters, DeadFilter, EndpointChange, JobView,
-    List, Listed, Page, ReadResult, RegisterError, Registered, Registration, Retention, Room,
-    StaleLease, Store, StoreError, TokenHash, Trimmed, Written,
+    Answer, Archive, Batch, Operation, Refusal, Registered, Room, StaleLease, Store, StoreResult,
+    Swept, Trimmed, Written,
 };
-use notify_core::{
-    DeliveryId, EndpointId, EndpointUrl, IdempotencyKey, JobId, JobStatus, Timestamp,
-};
+use notify_core::{IdempotencyKey, Timestamp};
 
 /// Makes every call that writes twice, as if the first answer had been lost
 /// after the commit, and answers with the first.
@@ -69,60 +64,35 @@ impl<S: Store> RepeatingStore<S> {
 }
 
 impl<S: Store> Store for RepeatingStore<S> {
-    fn write(
-        &self,
-        now: Timestamp,
-        mut batch: Batch,
-    ) -> BoxFuture<'_, Result<Written, StoreError>> {
+    fn write(&self, now: Timestamp, batch: Arc<Batch>) -> StoreResult<'_, Written> {
+        let mut batch = Batch::clone(&batch);
         if self.gives_keys {
-            batch.appends.iter_mut().for_each(give_key);
+            batch.operations.iter_mut().for_each(give_key);
         }
         Box::pin(async move {
-            let (settles, appends) = (batch.settles.clone(), batch.appends.clone());
-            let written = self.inner.write(now, batch).await?;
-            let outcomes = appends.into_iter().zip(&written.appends);
-            let (appends, outcomes): (Vec<_>, Vec<_>) =
-                outcomes.filter(|(_, outcome)| stands(outcome)).unzip();
-            let again = Batch {
+            let (settles, operations) = (batch.settles.clone(), batch.operations.clone());
+            let written = self.inner.write(now, Arc::new(batch)).await?;
+            let mut again = Batch {
                 settles,
-                appends,
-                may_lease: Room::default(),
+                ..Batch::default()
             };
-            let repeated = self.repeat(self.inner.write(now, again)).await?;
+            let mut expected = Vec::new();
+            for (operation, answer) in operations.into_iter().zip(&written.answers) {
+                if let Some(repeated) = when_repeated(&operation, answer) {
+                    again.operations.push(operation);
+                    expected.push(repeated);
+                }
+            }
+            let repeated = self.repeat(self.inner.write(now, Arc::new(again))).await?;
             let ended = |settled: &Result<(), _>| *settled == Err(StaleLease);
             assert!(repeated.settles.iter().all(ended), "{repeated:?}");
-            let expected: Vec<_> = outcomes.into_iter().map(when_repeated).collect();
-            assert_eq!(repeated.appends, expected, "it accepts twice");
+            assert_eq!(repeated.answers, expected, "it does a thing twice");
             check_idle(&repeated);
             Ok(written)
         })
     }
 
-    fn register(
-        &self,
-        now: Timestamp,
-        registration: Registration,
-    ) -> BoxFuture<'_, Result<Registered, RegisterError>> {
-        Box::pin(async move {
-            let first = self.inner.register(now, registration.clone()).await;
-            let replaces = registration.replace_token;
-            let second = self.repeat(self.inner.register(now, registration)).await;
-            match (&first, &second) {
-                (Ok(first), Ok(second)) if replaces => assert_eq!(first.epoch, second.epoch),
-                (Ok(_), Err(RegisterError::JobExists)) if !replaces => {}
-                (Err(_), Err(_)) => assert_eq!(format!("{first:?}"), format!("{second:?}")),
-                _ => panic!("{first:?}, and when repeated {second:?}"),
-            }
-            first
-        })
-    }
-
-    fn claim(
-        &self,
-        now: Timestamp,
-        room: Room,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Written, StoreError>> {
+    fn claim(&self, now: Timestamp, room: Room, limit: usize) -> StoreResult<'_, Written> {
         Box::pin(async move {
             let claimed = self.inner.claim(now, room, limit).await?;
             if claimed.leased.len() < limit {
@@ -133,43 +103,12 @@ impl<S: Store> Store for RepeatingStore<S> {
         })
     }
 
-    fn redeliver(&self, now: Timestamp, filter: DeadFilter) -> ReadResult<'_, u64> {
-        Box::pin(async move {
-            let count = self.inner.redeliver(now, filter.clone()).await?;
-            let repeated = self.inner.redeliver(now, filter);
-            assert_eq!(self.repeat(repeated).await, Ok(0));
-            Ok(count)
-        })
-    }
-
-    fn drop_dead_letters(&self, filter: DeadFilter) -> ReadResult<'_, u64> {
-        Box::pin(async move {
-            let count = self.inner.drop_dead_letters(filter.clone()).await?;
-            let repeated = self.inner.drop_dead_letters(filter);
-            assert_eq!(self.repeat(repeated).await, Ok(0));
-            Ok(count)
-        })
-    }
-
-    fn change_endpoint(
-        &self,
-        endpoint: EndpointId,
-        change: EndpointChange,
-    ) -> ReadResult<'_, Option<Endpoint>> {
-        Box::pin(async move {
-            let changed = self.inner.change_endpoint(endpoint, change.clone()).await;
-            let repeated = self.inner.change_endpoint(endpoint, change);
-            assert_eq!(self.repeat(repeated).await, changed);
-            changed
-        })
-    }
-
     fn trim(
         &self,
         now: Timestamp,
         retention: Retention,
         rows_max: usize,
-    ) -> ReadResult<'_, Trimmed> {
+    ) -> StoreResult<'_, Trimmed> {
         Box::pin(async move {
             let trimmed = self.inner.trim(now, retention, rows_max).await?;
             if !trimmed.more {
@@ -180,46 +119,63 @@ impl<S: Store> Store for RepeatingStore<S> {
         })
     }
 
-    fn endpoint(&self, endpoint: EndpointId) -> ReadResult<'_, Option<Endpoint>> {
-        self.inner.endpoint(endpoint)
-    }
-
-    fn clock_set(&self, step: ClockStep) -> ReadResult<'_, ()> {
+    fn clock_set(&self, step: ClockStep) -> StoreResult<'_, ()> {
         // Nobody may repeat it.
         self.inner.clock_set(step)
     }
+}
 
-    crate::store_reads::pass_reads_on!();
+impl<S: Store> Archive for RepeatingStore<S> {
+    crate::pass_reads_on!();
 }
 
 /// Keys are not used twice, whichever store they are for: one may be opened
 /// again behind another wrapper.
-fn give_key(append: &mut Append) {
+fn give_key(operation: &mut Operation) {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    if append.idempotency.is_none() {
+    if let Operation::Append(append) = operation
+        && append.idempotency.is_none()
+    {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let key = IdempotencyKey::parse(&format!("repeated {number}"));
         append.idempotency = key.ok().map(|key| (key, Fingerprint([0; 32])));
     }
 }
 
-/// Whether an append comes to the same when it is repeated. What was refused for
-/// a bound may be accepted after the rest of its batch.
-fn stands(outcome: &Result<Appended, AppendError>) -> bool {
-    use AppendError::{Conflict, Duplicate, Finished};
-    matches!(
-        outcome,
-        Ok(_) | Err(Finished { .. } | Duplicate { .. } | Conflict)
-    )
-}
-
-fn when_repeated(outcome: &Result<Appended, AppendError>) -> Result<Appended, AppendError> {
-    match outcome {
-        Ok(appended) => Err(AppendError::Duplicate {
+/// What an operation comes to when it is repeated; `None` for one that is not: what
+/// was refused for a bound may be accepted after the rest of its batch, and a step
+/// that stopped at its limit would go on.
+fn when_repeated(
+    operation: &Operation,
+    answer: &Result<Answer, Refusal>,
+) -> Option<Result<Answer, Refusal>> {
+    Some(match (operation, answer) {
+        (_, Ok(Answer::Appended(appended))) => Err(Refusal::Duplicate {
             first: appended.record.id(),
+            unsent: None,
         }),
-        refused => refused.clone(),
-    }
+        (Operation::Register(registration), Ok(Answer::Registered(registered))) => {
+            if !registration.replace_token {
+                return Some(Err(Refusal::JobExists));
+            }
+            Ok(Answer::Registered(Registered {
+                used_new_secret: false,
+                ..registered.clone()
+            }))
+        }
+        (_, Ok(Answer::Swept(Swept { rest: None, .. }))) => Ok(Answer::Swept(Swept {
+            count: 0,
+            rest: None,
+        })),
+        // One that nobody names may have been forgotten meanwhile.
+        (_, Ok(Answer::Endpoint(endpoint))) if endpoint.may_be_forgotten() => return None,
+        (_, Ok(Answer::Endpoint(_)))
+        | (_, Err(Refusal::Finished { .. } | Refusal::Duplicate { .. } | Refusal::Conflict))
+        | (_, Err(Refusal::JobExists | Refusal::SecretConflict | Refusal::NoEndpoint)) => {
+            answer.clone()
+        }
+        _ => return None,
+    })
 }
 
 /// Nothing became of any delivery.

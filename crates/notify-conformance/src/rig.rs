@@ -1,6 +1,7 @@
 //! One store, the time and a supply of ids: what a case is told with.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use notify_core::delivery::{Attempt, DeadReason, DeliveryState, DeliveryView, Leased, Outcome};
@@ -8,14 +9,17 @@ use notify_core::delivery::{DeadLetter, Settle};
 use notify_core::endpoint::EventFilter;
 use notify_core::event::JobEvent;
 use notify_core::job::JobStatus;
+use notify_core::retention::Retention;
 use notify_core::store::{
-    Append, AppendError, Appended, Batch, DeadFilter, List, Listed, RegisterError, RegisterWebhook,
-    Registered, Registration, Retention, Room, Store, Written,
+    Append, Appended, Batch, DeadFilter, EndpointChange, List, Listed, Refusal, RegisterWebhook,
+    Registered, Registration, Room, Store, Webhook, Written,
 };
 use notify_core::{
-    DeliveryId, EndpointId, EndpointUrl, EventLimits, EventRecord, IdempotencyKey, JobId, Timestamp,
+    DeliveryId, EndpointId, EndpointUrl, EventId, EventLimits, EventRecord, IdempotencyKey, JobId,
+    Timestamp,
 };
 
+use super::ask::{self, Ask};
 use super::ids::Ids;
 use super::{Bounds, DurableFactory, Restart, StoreFactory};
 
@@ -69,6 +73,7 @@ impl<S> Rig<S> {
                 .unwrap(),
             idempotency: None,
             webhook: None,
+            has_global_secret: true,
             progress_min_interval: INTERVAL,
             fresh: self.ids.fresh(),
         }
@@ -77,7 +82,7 @@ impl<S> Rig<S> {
     /// An event to accept for the endpoint at `webhook` too.
     pub(super) fn append_for(&self, webhook: &EndpointUrl, to: &str, event: JobEvent) -> Append {
         Append {
-            webhook: Some(webhook.clone()),
+            webhook: Some(Webhook::To(webhook.clone())),
             ..self.append(to, event)
         }
     }
@@ -106,15 +111,12 @@ impl<S> Rig<S> {
         };
         let attempt = status.map(|status| Attempt {
             number: leased.delivery().attempts_made + 1,
-            at: self.now(),
+            at: self.now().minus(ATTEMPT_TAKES),
             duration: ATTEMPT_TAKES,
             status: Some(status),
             error: None,
             snippet: (status != 204).then(|| format!("it was {status}")),
-            next_attempt_at: match outcome {
-                Outcome::Retry { due_at } => Some(due_at),
-                _ => None,
-            },
+            next_attempt_at: None,
         });
         leased.settle(outcome, attempt)
     }
@@ -156,7 +158,7 @@ impl<S: Store> Rig<S> {
     /// Writes events, and leases nothing.
     pub(super) async fn write(&self, appends: Vec<Append>) -> Written {
         self.write_batch(Batch {
-            appends,
+            operations: ask::appends(appends),
             ..Batch::default()
         })
         .await
@@ -165,7 +167,7 @@ impl<S: Store> Rig<S> {
     /// Writes events, and leases whatever can be leased.
     pub(super) async fn write_and_lease(&self, appends: Vec<Append>) -> Written {
         self.write_batch(Batch {
-            appends,
+            operations: ask::appends(appends),
             may_lease: everywhere(),
             ..Batch::default()
         })
@@ -173,21 +175,21 @@ impl<S: Store> Rig<S> {
     }
 
     pub(super) async fn write_batch(&self, batch: Batch) -> Written {
-        let written = self.store.write(self.now(), batch).await.unwrap();
-        assert_eq!(written.next_due, self.next_due().await);
+        let written = self.store.write(self.now(), Arc::new(batch)).await.unwrap();
+        self.check_next_due(&written).await;
         written
     }
 
     /// Writes one event that is accepted.
     pub(super) async fn accept(&self, append: Append) -> Appended {
-        self.write(vec![append]).await.appends.remove(0).unwrap()
+        ask::appended(&self.write(vec![append]).await)
+            .remove(0)
+            .unwrap()
     }
 
     /// Writes one event that is refused.
-    pub(super) async fn refuse(&self, append: Append) -> AppendError {
-        self.write(vec![append])
-            .await
-            .appends
+    pub(super) async fn refuse(&self, append: Append) -> Refusal {
+        ask::appended(&self.write(vec![append]).await)
             .remove(0)
             .unwrap_err()
     }
@@ -199,7 +201,7 @@ impl<S: Store> Rig<S> {
 
     pub(super) async fn claim_with(&self, room: Room, limit: usize) -> Vec<Leased> {
         let written = self.store.claim(self.now(), room, limit).await.unwrap();
-        assert_eq!(written.next_due, self.next_due().await);
+        self.check_next_due(&written).await;
         let mut leased = written.leased;
         leased.sort_by_key(|leased| {
             let lane = leased.delivery().lane.clone();
@@ -233,8 +235,7 @@ impl<S: Store> Rig<S> {
 
     /// Ends a lease with a failed attempt and another one due in `span`.
     pub(super) async fn retry_in(&self, leased: Leased, span: Duration) -> Written {
-        let due_at = self.now().plus(span);
-        self.settle(leased, Outcome::Retry { due_at }).await
+        self.settle(leased, Outcome::Retry { after: span }).await
     }
 
     /// Makes a dead letter of an event for this endpoint alone.
@@ -253,8 +254,18 @@ impl<S: Store> Rig<S> {
         id
     }
 
-    pub(super) async fn register(&self, what: Registration) -> Result<Registered, RegisterError> {
-        self.store.register(self.now(), what).await
+    pub(super) async fn register(&self, what: Registration) -> Result<Registered, Refusal> {
+        self.store.register(self.now(), what).await.unwrap()
+    }
+
+    pub(super) async fn change_endpoint(&self, id: EndpointId, change: EndpointChange) {
+        let changed = self.store.change_endpoint(self.now(), id, change).await;
+        assert!(changed.unwrap().is_some());
+    }
+
+    async fn check_next_due(&self, written: &Written) {
+        let next_due = written.next_due_in.map(|wait| self.now().plus(wait));
+        assert_eq!(next_due, self.next_due().await);
     }
 
     /// Registers a job that tells the endpoint at `webhook` of everything.
@@ -342,6 +353,11 @@ pub(super) async fn trim(store: &impl Store, now: Timestamp, retention: Retentio
 
 pub(super) fn job(id: &str) -> JobId {
     JobId::parse(id).unwrap()
+}
+
+/// The deliveries that an event may have.
+pub(super) fn deliveries_of(event: EventId) -> [DeliveryId; 2] {
+    [0, 1].map(|target| DeliveryId::of(event, target))
 }
 
 pub(super) fn url(name: &str) -> EndpointUrl {

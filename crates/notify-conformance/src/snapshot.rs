@@ -1,5 +1,6 @@
 //! Everything that can be read of a store, as lines that can be compared.
 
+use crate::Ask;
 use std::fmt::Write as _;
 
 use notify_core::delivery::{Delivery, DeliveryView};
@@ -80,14 +81,15 @@ pub(super) fn leased_line(delivery: &Delivery) -> String {
         lane,
         generation,
         record,
-        url,
+        endpoint,
         accepted_at,
         due_at,
         attempts_made,
     } = delivery;
     format!(
-        "{id} {} {url} redelivery {:?} generation {generation} {} accepted {accepted_at:?} due {due_at:?} attempts {attempts_made}",
+        "{id} {} {:?} redelivery {:?} generation {generation} {} accepted {accepted_at:?} due {due_at:?} attempts {attempts_made}",
         lane.job,
+        endpoint.url,
         lane.redelivery,
         event_line(record),
     )

@@ -1,62 +1,37 @@
 //! Reading calls, for stores that stand before another one and change only what
 //! is written.
 
-/// Passes every call that only reads on to `self.inner`, except the one for an
-/// endpoint, which every attempt makes.
+/// Passes every call that reads on to `self.inner`: the body of an
+/// `impl Archive`.
+#[macro_export]
 macro_rules! pass_reads_on {
     () => {
-        fn next_due(&self, now: Timestamp) -> ReadResult<'_, Option<Timestamp>> {
-            self.inner.next_due(now)
-        }
-
-        fn read(&self, job: &JobId, after: u64, limit: usize) -> ReadResult<'_, Option<Page>> {
-            self.inner.read(job, after, limit)
-        }
-
-        fn job(&self, job: &JobId) -> ReadResult<'_, Option<JobView>> {
-            self.inner.job(job)
-        }
-
-        fn jobs(&self, status: Option<JobStatus>, list: List) -> ReadResult<'_, Listed<JobView>> {
-            self.inner.jobs(status, list)
-        }
-
-        fn token(&self, job: &JobId) -> ReadResult<'_, Option<TokenHash>> {
-            self.inner.token(job)
-        }
-
-        fn deliveries(&self, job: &JobId, list: List) -> ReadResult<'_, Listed<DeliveryView>> {
-            self.inner.deliveries(job, list)
-        }
-
-        fn delivery(&self, delivery: DeliveryId) -> ReadResult<'_, Option<DeliveryView>> {
-            self.inner.delivery(delivery)
-        }
-
-        fn dead_letters(
-            &self,
-            filter: DeadFilter,
-            list: List,
-        ) -> ReadResult<'_, Listed<DeadLetter>> {
-            self.inner.dead_letters(filter, list)
-        }
-
-        fn count_dead_letters(&self, filter: DeadFilter) -> ReadResult<'_, u64> {
-            self.inner.count_dead_letters(filter)
-        }
-
-        fn endpoint_at(&self, url: &EndpointUrl) -> ReadResult<'_, Option<Endpoint>> {
-            self.inner.endpoint_at(url)
-        }
-
-        fn endpoints(&self, list: List) -> ReadResult<'_, Listed<Endpoint>> {
-            self.inner.endpoints(list)
-        }
-
-        fn counters(&self) -> ReadResult<'_, Counters> {
-            self.inner.counters()
+        $crate::pass_reads_on! {
+            read(job: &notify_core::JobId, after: u64, limit: usize)
+                -> Option<notify_core::store::Page>;
+            job(job: &notify_core::JobId) -> Option<notify_core::store::JobView>;
+            jobs(status: Option<notify_core::JobStatus>, list: notify_core::store::List)
+                -> notify_core::store::Listed<notify_core::store::JobView>;
+            token(job: &notify_core::JobId) -> Option<notify_core::store::TokenHash>;
+            deliveries(job: &notify_core::JobId, list: notify_core::store::List)
+                -> notify_core::store::Listed<notify_core::delivery::DeliveryView>;
+            delivery(delivery: notify_core::DeliveryId)
+                -> Option<notify_core::delivery::DeliveryView>;
+            dead_letters(filter: notify_core::store::DeadFilter, list: notify_core::store::List)
+                -> notify_core::store::Listed<notify_core::DeadLetter>;
+            count_dead_letters(filter: notify_core::store::DeadFilter) -> u64;
+            endpoint(endpoint: notify_core::EndpointId)
+                -> Option<std::sync::Arc<notify_core::endpoint::Endpoint>>;
+            endpoint_at(url: &notify_core::EndpointUrl)
+                -> Option<std::sync::Arc<notify_core::endpoint::Endpoint>>;
+            endpoints(list: notify_core::store::List)
+                -> notify_core::store::Listed<std::sync::Arc<notify_core::endpoint::Endpoint>>;
+            counters() -> notify_core::store::Counters;
         }
     };
+    ($($call:ident($($name:ident: $type:ty),*) -> $answer:ty;)+) => {
+        $(fn $call(&self, $($name: $type),*) -> notify_core::store::StoreResult<'_, $answer> {
+            self.inner.$call($($name),*)
+        })+
+    };
 }
-
-pub(crate) use pass_reads_on;

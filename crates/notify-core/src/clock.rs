@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use crate::lane::OVERTAKEN_AFTER;
-use crate::store::Retention;
+use crate::retention::Retention;
 use crate::time::Timestamp;
 
 /// The longest delay that a delivery can be given: 24 h and 20 % of jitter,

@@ -4,13 +4,13 @@
 //! consumes that: there is no way to attempt a dead letter, or to settle twice.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::clock::ClockStep;
-use crate::endpoint::EndpointUrl;
+use crate::endpoint::{Endpoint, EndpointUrl};
 use crate::event::EventRecord;
 use crate::id::{DeliveryId, EndpointId, EventId, JobId};
 use crate::json::Text;
@@ -63,17 +63,26 @@ pub enum DeadReason {
     Overtaken,
     /// There was no secret to sign with.
     SecretMissing,
+    /// Too much waits for its endpoint already.
+    BacklogFull,
+    /// The text that was given is no URL to send to.
+    UrlInvalid,
+    /// It could not be attempted for so long, for a reason of our own.
+    Internal,
 }
 
 impl DeadReason {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Exhausted,
         Self::Gone,
         Self::AddressRefused,
         Self::Expired,
         Self::Overtaken,
         Self::SecretMissing,
+        Self::BacklogFull,
+        Self::UrlInvalid,
+        Self::Internal,
     ];
 
     /// The reason on the wire.
@@ -85,6 +94,9 @@ impl DeadReason {
             Self::Expired => "expired",
             Self::Overtaken => "overtaken",
             Self::SecretMissing => "secret_missing",
+            Self::BacklogFull => "backlog_full",
+            Self::UrlInvalid => "url_invalid",
+            Self::Internal => "internal",
         }
     }
 }
@@ -124,8 +136,8 @@ pub struct Delivery {
     pub generation: u32,
     /// The event.
     pub record: EventRecord,
-    /// The endpoint's URL.
-    pub url: EndpointUrl,
+    /// The endpoint: its URL, its secrets, whether it is enabled.
+    pub endpoint: Arc<Endpoint>,
     /// When the event (or the redelivery) was accepted.
     pub accepted_at: Timestamp,
     /// Not to be attempted before.
@@ -169,10 +181,16 @@ impl Leased {
         &self.delivery
     }
 
+    /// The endpoint has changed since the delivery was leased.
+    pub fn set_endpoint(&mut self, endpoint: Arc<Endpoint>) {
+        self.delivery.endpoint = endpoint;
+    }
+
     /// Ends the lease with what became of the delivery.
     pub fn settle(self, outcome: Outcome, attempt: Option<Attempt>) -> Settle {
         Settle {
             delivery: self.delivery.id,
+            lane: self.delivery.lane,
             lease: self.lease,
             outcome,
             attempt,
@@ -185,22 +203,14 @@ impl Leased {
 pub struct Settle {
     /// The delivery.
     pub delivery: DeliveryId,
+    /// Its lane.
+    pub lane: LaneKey,
     /// The lease that is given back.
     pub lease: Lease,
     /// What became of the delivery.
     pub outcome: Outcome,
     /// The attempt that decided it; `None` if there was none.
     pub attempt: Option<Attempt>,
-}
-
-impl Settle {
-    /// The clock was set before this was written: what waits for its next try
-    /// waits as long as it was told to.
-    pub fn carry(&mut self, step: ClockStep) {
-        if let Outcome::Retry { due_at } | Outcome::Postponed { due_at } = &mut self.outcome {
-            *due_at = step.carry(*due_at);
-        }
-    }
 }
 
 /// What becomes of a leased delivery.
@@ -211,10 +221,10 @@ pub enum Outcome {
     /// It was not attempted because a newer event has come into its lane: the
     /// lane rule settles it, and hands its due time on.
     Superseded,
-    /// Try again, not before `due_at`.
+    /// Try again, not before this has passed.
     Retry {
-        /// When it is due.
-        due_at: Timestamp,
+        /// How long it waits from now on.
+        after: Duration,
     },
     /// Give it up.
     Dead {
@@ -224,10 +234,10 @@ pub enum Outcome {
     /// It was not attempted; someone else may.
     Released,
     /// It could not be attempted, for a reason of our own: no attempt counts, and
-    /// someone may try again, not before `due_at`.
+    /// someone may try again, not before this has passed.
     Postponed {
-        /// When it is due.
-        due_at: Timestamp,
+        /// How long it waits from now on.
+        after: Duration,
     },
 }
 
@@ -246,7 +256,8 @@ pub struct Attempt {
     pub error: Option<String>,
     /// The beginning of an answer that was not 2xx.
     pub snippet: Option<String>,
-    /// When the next attempt is due.
+    /// When the next attempt is due, by the clock of `at`; who settles a retry
+    /// need not say so.
     pub next_attempt_at: Option<Timestamp>,
 }
 
@@ -315,10 +326,10 @@ pub struct DeadLetter {
     pub job_id: JobId,
     /// Its event.
     pub event_id: EventId,
-    /// Its endpoint.
-    pub endpoint_id: EndpointId,
-    /// The endpoint's URL.
-    pub url: EndpointUrl,
+    /// Its endpoint, if it had come to one.
+    pub endpoint_id: Option<EndpointId>,
+    /// The endpoint's URL, or the text that was given for one.
+    pub url: String,
     /// Why it was given up.
     pub reason: DeadReason,
     /// How many attempts were made.
@@ -333,21 +344,52 @@ pub struct DeadLetter {
     pub history: Vec<Attempt>,
 }
 
+/// What a dead letter owns of what it was to deliver.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Undelivered {
+    /// The delivery.
+    pub id: DeliveryId,
+    /// Its job.
+    pub job: JobId,
+    /// The event.
+    pub record: EventRecord,
+    /// The endpoint, if it had come to one.
+    pub endpoint: Option<EndpointId>,
+    /// The endpoint's URL, or the text that was given for one.
+    pub url: String,
+    /// 0, and one more for each redelivery.
+    pub generation: u32,
+}
+
+impl Undelivered {
+    /// What a dead letter keeps of `delivery`.
+    pub fn of(delivery: &Delivery) -> Self {
+        Self {
+            id: delivery.id,
+            job: delivery.lane.job.clone(),
+            record: delivery.record.clone(),
+            endpoint: Some(delivery.lane.endpoint),
+            url: delivery.endpoint.url.as_str().to_owned(),
+            generation: delivery.generation,
+        }
+    }
+}
+
 impl DeadLetter {
-    /// The dead letter of `delivery`, whose attempts are `history`.
+    /// The dead letter of what was given up at `died_at` after these attempts.
     pub fn new(
-        delivery: &Delivery,
+        of: &Undelivered,
         reason: DeadReason,
         history: Vec<Attempt>,
         died_at: Timestamp,
     ) -> Self {
-        let body = delivery.record.webhook_body(&delivery.lane.job);
+        let body = of.record.webhook_body(&of.job);
         Self {
-            id: delivery.id,
-            job_id: delivery.lane.job.clone(),
-            event_id: delivery.record.id(),
-            endpoint_id: delivery.lane.endpoint,
-            url: delivery.url.clone(),
+            id: of.id,
+            job_id: of.job.clone(),
+            event_id: of.record.id(),
+            endpoint_id: of.endpoint,
+            url: of.url.clone(),
             reason,
             attempts: u32::try_from(history.len()).unwrap_or(u32::MAX),
             last_error: history

@@ -21,6 +21,24 @@ pub struct Endpoint {
     pub enabled: bool,
 }
 
+impl Endpoint {
+    /// A new one, about which nothing is known yet.
+    pub fn new(id: EndpointId, url: EndpointUrl) -> Self {
+        Self {
+            id,
+            url,
+            keyring: None,
+            enabled: true,
+        }
+    }
+
+    /// Whether nothing is to be remembered of it once nothing names it: it has no
+    /// secret of its own and was not disabled.
+    pub fn may_be_forgotten(&self) -> bool {
+        self.keyring.is_none() && self.enabled
+    }
+}
+
 /// Which statuses a receiver asks for. Terminal ones can't be filtered out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventFilter {

@@ -178,6 +178,31 @@ prefixed_id! {
     EndpointId, "ep_"
 }
 
+impl EndpointId {
+    /// The endpoint that was made for this delivery, the first to its URL.
+    pub fn first_of(delivery: DeliveryId) -> Self {
+        Self(delivery.0)
+    }
+}
+
+impl DeliveryId {
+    /// The delivery of `event` to the job's own endpoint (`target` 0) or to the
+    /// one that the event itself names (1). It says where the delivery stands: 12
+    /// characters of the epoch, 7 of the sequence in base 36, 1 of the target.
+    pub fn of(event: EventId, target: u8) -> Self {
+        let mut text = [b'0'; Prefixed::BYTES];
+        let (epoch, rest) = text.split_at_mut(Epoch::BYTES);
+        epoch.copy_from_slice(&event.epoch.0);
+        // The least significant digit first, as `base36` has them.
+        let sequence: [u8; 7] = base36(event.sequence.into());
+        let digits = sequence.into_iter().rev().chain(base36::<1>(target.into()));
+        for (place, digit) in rest.iter_mut().zip(digits) {
+            *place = digit;
+        }
+        Self(Prefixed(text))
+    }
+}
+
 /// The text is no id of this kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdInvalid;
@@ -267,6 +292,15 @@ mod tests {
             let delivery = DeliveryId::from_random(random);
             prop_assert_eq!(delivery.to_string().parse(), Ok(delivery));
             prop_assert!(JobId::parse(JobId::from_random(random).as_str()).is_ok());
+        }
+
+        #[test]
+        fn a_delivery_id_says_where_it_stands(random: u128, sequence in 1..36u64.pow(7)) {
+            let event = EventId::new(Epoch::from_random(random), sequence);
+            let text = DeliveryId::of(event, 1).to_string();
+            prop_assert_eq!(&text[4..16], event.epoch().to_string());
+            prop_assert_eq!(u64::from_str_radix(&text[16..23], 36), Ok(sequence));
+            prop_assert_eq!(&text[23..], "1");
         }
 
         #[test]

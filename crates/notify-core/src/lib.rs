@@ -19,7 +19,9 @@
 //! - [`retry`]: when to try again, and what an answer means;
 //! - [`delivery`]: one event for one endpoint, its attempts and its end;
 //! - [`lane`]: the order of one job's deliveries to one endpoint;
+//! - [`ledger`]: every rule about what is kept;
 //! - [`schedule`]: what to send next, fairly;
+//! - [`commit`]: what to write, and when;
 //! - [`clock`]: what becomes of kept times when the clock is set;
 //! - [`webhook`]: what one attempt sends;
 //! - [`transport`], [`store`]: the two ports.
@@ -40,6 +42,7 @@
 //! ```
 
 pub mod clock;
+pub mod commit;
 pub mod delivery;
 pub mod endpoint;
 pub mod event;
@@ -48,7 +51,9 @@ pub mod id;
 pub mod job;
 pub mod json;
 pub mod lane;
+pub mod ledger;
 pub mod log;
+pub mod retention;
 pub mod retry;
 pub mod schedule;
 pub mod signing;
@@ -62,9 +67,10 @@ pub use endpoint::EndpointUrl;
 pub use event::{EventContent, EventLimits, EventRecord, JobEvent};
 pub use id::{DeliveryId, EndpointId, Epoch, EventId, IdempotencyKey, JobId};
 pub use job::JobStatus;
+pub use retention::Retention;
 pub use retry::RetryPolicy;
 pub use signing::{Keyring, Secret};
-pub use store::Store;
+pub use store::{Archive, Store};
 pub use time::{Span, Timestamp};
 pub use transport::{Transport, TransportError, WebhookRequest, WebhookResponse};
 

@@ -27,6 +27,7 @@
 //! **Not needed for correctness.** The ready deliveries here are a cache of the
 //! store's: losing the whole scheduler loses no delivery, only leases.
 
+mod limits;
 mod own_failures;
 
 use std::collections::{HashMap, VecDeque};
@@ -35,6 +36,7 @@ use std::sync::Arc;
 
 use crate::clock::ClockStep;
 use crate::delivery::{Attempt, DeadReason, Delivery, LaneKey, Leased, Outcome, Settle};
+use crate::endpoint::Endpoint;
 use crate::id::{DeliveryId, EndpointId};
 use crate::job::EventKind;
 use crate::retry::{RetryPolicy, Verdict, classify};
@@ -43,48 +45,7 @@ use crate::time::Timestamp;
 use crate::transport::{TransportError, WebhookResponse};
 use own_failures::OwnFailures;
 
-/// How much may be under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Attempts in flight to one endpoint.
-    pub in_flight_per_endpoint_max: u32,
-    /// Attempts in flight to one host and port.
-    pub in_flight_per_host_max: u32,
-    /// Attempts in flight altogether.
-    pub in_flight_max: u32,
-    /// Deliveries of one endpoint that are leased and wait for their turn.
-    pub ready_per_endpoint_max: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            in_flight_per_endpoint_max: 8,
-            in_flight_per_host_max: 64,
-            in_flight_max: 512,
-            ready_per_endpoint_max: 64,
-        }
-    }
-}
-
-/// How an attempt ended.
-#[derive(Clone, Debug)]
-pub enum AttemptEnd {
-    /// A request was sent; this is what came of it.
-    Sent {
-        /// When it was sent, by the wall clock.
-        at: Timestamp,
-        /// The answer, or why there is none.
-        outcome: Result<WebhookResponse, TransportError>,
-    },
-    /// There was no secret to sign with, so nothing was sent.
-    SecretMissing,
-    /// It was not carried out, or abandoned; someone else may try.
-    Abandoned,
-    /// It could not be carried out, for a reason of our own: a store that could
-    /// not be read, a bug.
-    OwnFailure,
-}
+pub use limits::{AttemptEnd, Limits};
 
 /// Decides what to send next. See the [module](self) for the order of calls.
 #[derive(Debug)]
@@ -100,6 +61,9 @@ pub struct Scheduler {
     settles: VecDeque<Settle>,
     own_failures: OwnFailures,
     claim_wanted: bool,
+    /// Whether due heads were left behind of which it is not known where, or where
+    /// nothing else is known of the endpoint.
+    all_behind: bool,
 }
 
 #[derive(Debug)]
@@ -109,11 +73,9 @@ struct EndpointState {
     in_flight: u32,
     /// Whether it stands in `turns`, or in line at its host.
     in_line: bool,
-    /// Whether the store may hold more, for want of room. Half the limit is
-    /// reason enough: the store is told of the room, and while it works some of
-    /// what was ready goes out, so what uses up the room may never reach the
-    /// limit. What was ready or the room itself was at least half of it, though.
-    was_full: bool,
+    /// Whether due heads may wait for it in the store, for want of room. Then
+    /// nothing is leased to it in passing: those who have waited longest come first.
+    is_behind: bool,
 }
 
 #[derive(Debug, Default)]
@@ -142,6 +104,7 @@ impl Scheduler {
             settles: VecDeque::new(),
             own_failures: OwnFailures::default(),
             claim_wanted: false,
+            all_behind: false,
         }
     }
 
@@ -173,18 +136,31 @@ impl Scheduler {
         self.own_failures.total()
     }
 
-    /// How many more deliveries each endpoint can take.
+    /// How many more deliveries each endpoint can take: for a claim.
     pub fn room(&self) -> Room {
         let each = self.limits.ready_per_endpoint_max;
-        let left = self
+        let busy = self
             .endpoints
             .iter()
             .filter(|(_, endpoint)| !endpoint.ready.is_empty());
-        let left = left.map(|(&id, endpoint)| (id, each.saturating_sub(len(&endpoint.ready))));
+        let left = busy.map(|(&id, endpoint)| (id, each.saturating_sub(len(&endpoint.ready))));
         Room {
             each,
             left: left.collect(),
         }
+    }
+
+    /// How many new heads each endpoint can take as they come: none where others
+    /// have waited for longer.
+    pub fn room_in_passing(&self) -> Room {
+        if self.all_behind {
+            return Room::default();
+        }
+        let mut room = self.room();
+        let behind = self.endpoints.iter();
+        let behind = behind.filter(|(_, endpoint)| endpoint.is_behind);
+        room.left.extend(behind.map(|(&id, _)| (id, 0)));
+        room
     }
 
     /// Takes in a delivery that was leased from the store.
@@ -192,16 +168,66 @@ impl Scheduler {
         let delivery = leased.delivery();
         let id = delivery.lane.endpoint;
         let endpoint = self.endpoints.entry(id).or_insert_with(|| EndpointState {
-            host: delivery.url.authority().into(),
+            host: delivery.endpoint.url.authority().into(),
             ready: VecDeque::new(),
             in_flight: 0,
             in_line: false,
-            was_full: false,
+            is_behind: false,
         });
         endpoint.ready.push_back(leased);
-        let half = self.limits.ready_per_endpoint_max.div_ceil(2);
-        endpoint.was_full |= len(&endpoint.ready) >= half;
         self.stand_in_line(id);
+    }
+
+    /// A claim with this room was answered. `is_cut` if it came to its limit, so
+    /// that there may be more anywhere. What it left behind where there was room is
+    /// told by [`handle_left_waiting`](Self::handle_left_waiting), and afterwards;
+    /// where there was none, nobody has looked.
+    pub fn handle_claimed(&mut self, room: &Room, is_cut: bool) {
+        self.all_behind = is_cut;
+        self.claim_wanted |= is_cut;
+        for endpoint in self.endpoints.values_mut() {
+            endpoint.is_behind = false;
+        }
+        self.endpoints.retain(|_, endpoint| !endpoint.is_idle());
+        for (&id, _) in room.left.iter().filter(|(_, left)| **left == 0) {
+            self.handle_left_waiting(id);
+        }
+    }
+
+    /// A due head of this endpoint was left in the store, or may have been, for want
+    /// of room.
+    pub fn handle_left_waiting(&mut self, id: EndpointId) {
+        match self.endpoints.get_mut(&id) {
+            Some(endpoint) => {
+                endpoint.is_behind = true;
+                self.after_ready_shrank(id);
+            }
+            // It had no room then and has all of it now; nothing is known of it that
+            // could keep its place.
+            None => {
+                self.claim_wanted = true;
+                self.all_behind = true;
+            }
+        }
+    }
+
+    /// An endpoint is not what it was: it has other secrets, or was disabled, and
+    /// then what is ready for it is given back; or enabled.
+    pub fn handle_endpoint_changed(&mut self, endpoint: &Arc<Endpoint>) {
+        self.claim_wanted |= endpoint.enabled;
+        let Some(state) = self.endpoints.get_mut(&endpoint.id) else {
+            return;
+        };
+        if endpoint.enabled {
+            for leased in &mut state.ready {
+                leased.set_endpoint(Arc::clone(endpoint));
+            }
+            return;
+        }
+        let given_back = state.ready.drain(..);
+        let settles = given_back.map(|leased| leased.settle(Outcome::Released, None));
+        self.settles.extend(settles);
+        self.forget_if_idle(endpoint.id);
     }
 
     /// A newer event came into a lane: a progress of that lane that is ready but
@@ -256,8 +282,8 @@ impl Scheduler {
 
     /// Nobody is charged with an attempt that was our own failure.
     fn postpone(&mut self, now: Timestamp, leased: Leased) -> Settle {
-        let due_at = self.own_failures.postpone(now, leased.delivery().id);
-        leased.settle(Outcome::Postponed { due_at }, None)
+        let after = self.own_failures.postpone(now, leased.delivery().id);
+        leased.settle(Outcome::Postponed { after }, None)
     }
 
     /// A request was sent at `began_at`, by the wall clock `at`, and this has come
@@ -274,14 +300,10 @@ impl Scheduler {
         let duration = now.since(began_at);
         let number = leased.delivery().attempts_made.saturating_add(1);
         let verdict = classify(outcome, at.plus(duration));
-        let Some(decided) = self.decide(now, delivery, number, verdict) else {
+        let Some(decided) = self.decide(delivery, number, verdict) else {
             return self.postpone(now, leased);
         };
         self.own_failures.forget(delivery);
-        let next_attempt_at = match decided {
-            Outcome::Retry { due_at } => Some(at.plus(due_at.since(began_at))),
-            _ => None,
-        };
         let (status, error, snippet) = match outcome {
             Ok(answer) if verdict == Verdict::Delivered => (Some(answer.status), None, None),
             Ok(answer) => (Some(answer.status), None, Attempt::snippet_of(&answer.body)),
@@ -294,16 +316,13 @@ impl Scheduler {
             status,
             error,
             snippet,
-            next_attempt_at,
+            next_attempt_at: None,
         };
         leased.settle(decided, Some(attempt))
     }
 
     /// The clock was set: what was reckoned by the old time is reckoned by the new.
     pub fn handle_clock_set(&mut self, step: ClockStep) {
-        for settle in &mut self.settles {
-            settle.carry(step);
-        }
         for in_flight in self.in_flight.values_mut() {
             in_flight.began_at = step.carry(in_flight.began_at);
         }
@@ -358,21 +377,15 @@ impl Scheduler {
         self.settles.pop_front()
     }
 
-    /// The room for a claim, if the store may hold due deliveries that had none
-    /// before.
-    pub fn poll_claim(&mut self) -> Option<Room> {
-        std::mem::take(&mut self.claim_wanted).then(|| self.room())
+    /// Whether to claim: the store may hold due deliveries for which there was no
+    /// room before.
+    pub fn poll_claim(&mut self) -> bool {
+        std::mem::take(&mut self.claim_wanted)
     }
 
     /// What becomes of a delivery after its `number`th attempt; `None` if it was
     /// no attempt, but our own failure.
-    fn decide(
-        &self,
-        now: Timestamp,
-        delivery: DeliveryId,
-        number: u32,
-        verdict: Verdict,
-    ) -> Option<Outcome> {
+    fn decide(&self, delivery: DeliveryId, number: u32, verdict: Verdict) -> Option<Outcome> {
         let dead = |reason| Outcome::Dead { reason };
         Some(match verdict {
             Verdict::Delivered => Outcome::Delivered,
@@ -384,10 +397,8 @@ impl Scheduler {
                 (self.seed, delivery, number).hash(&mut seed);
                 match self.policy.delay_after(number, seed.finish()) {
                     Some(delay) => {
-                        let delay = delay.max(retry_after.unwrap_or_default());
-                        Outcome::Retry {
-                            due_at: now.plus(delay),
-                        }
+                        let after = delay.max(retry_after.unwrap_or_default());
+                        Outcome::Retry { after }
                     }
                     None => dead(DeadReason::Exhausted),
                 }
@@ -437,20 +448,23 @@ impl Scheduler {
         let Some(endpoint) = self.endpoints.get_mut(&id) else {
             return;
         };
-        if endpoint.was_full && len(&endpoint.ready) <= self.limits.ready_per_endpoint_max / 2 {
-            endpoint.was_full = false;
+        if endpoint.is_behind && len(&endpoint.ready) <= self.limits.ready_per_endpoint_max / 2 {
             self.claim_wanted = true;
         }
         self.forget_if_idle(id);
     }
 
     fn forget_if_idle(&mut self, id: EndpointId) {
-        let idle = self.endpoints.get(&id).is_some_and(|endpoint| {
-            endpoint.in_flight == 0 && endpoint.ready.is_empty() && !endpoint.in_line
-        });
-        if idle {
+        if self.endpoints.get(&id).is_some_and(EndpointState::is_idle) {
             self.endpoints.remove(&id);
         }
+    }
+}
+
+impl EndpointState {
+    fn is_idle(&self) -> bool {
+        let has_nothing = self.in_flight == 0 && self.ready.is_empty();
+        has_nothing && !self.in_line && !self.is_behind
     }
 }
 

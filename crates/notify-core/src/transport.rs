@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::endpoint::EndpointUrl;
+use crate::endpoint::{EndpointUrl, UrlInvalid};
 use crate::store::BoxFuture;
 use crate::time::Timestamp;
 
@@ -74,14 +74,16 @@ pub trait Transport: Send + Sync + 'static {
         request: WebhookRequest,
     ) -> impl Future<Output = Result<WebhookResponse, TransportError>> + Send;
 
-    /// Judges a URL by what can be known without the network. By default
-    /// everything passes.
+    /// Judges a URL as somebody wrote it, as far as that goes without the network,
+    /// and gives the canonical one: the one that is requested and that identifies
+    /// the receiver. A canonical URL is its own canonical URL.
+    ///
+    /// By default the raw gate of [`EndpointUrl::parse`], and the text unchanged.
     ///
     /// # Errors
-    /// [`AddressRefused`] with the rule that the URL breaks.
-    fn vet(&self, url: &EndpointUrl) -> Result<(), AddressRefused> {
-        let _ = url;
-        Ok(())
+    /// [`VetError`] says what is wrong with it.
+    fn vet(&self, text: &str) -> Result<EndpointUrl, VetError> {
+        Ok(EndpointUrl::parse(text)?)
     }
 }
 
@@ -96,8 +98,8 @@ pub trait DynTransport: Send + Sync + 'static {
     /// See [`Transport::vet`].
     ///
     /// # Errors
-    /// [`AddressRefused`] with the rule that the URL breaks.
-    fn vet(&self, url: &EndpointUrl) -> Result<(), AddressRefused>;
+    /// [`VetError`] says what is wrong with it.
+    fn vet(&self, text: &str) -> Result<EndpointUrl, VetError>;
 }
 
 impl<T: Transport> DynTransport for T {
@@ -108,8 +110,8 @@ impl<T: Transport> DynTransport for T {
         Box::pin(self.send(request))
     }
 
-    fn vet(&self, url: &EndpointUrl) -> Result<(), AddressRefused> {
-        Transport::vet(self, url)
+    fn vet(&self, text: &str) -> Result<EndpointUrl, VetError> {
+        Transport::vet(self, text)
     }
 }
 
@@ -118,8 +120,8 @@ impl<T: Transport> Transport for Arc<T> {
         T::send(self, request).await
     }
 
-    fn vet(&self, url: &EndpointUrl) -> Result<(), AddressRefused> {
-        T::vet(self, url)
+    fn vet(&self, text: &str) -> Result<EndpointUrl, VetError> {
+        T::vet(self, text)
     }
 }
 
@@ -182,3 +184,41 @@ impl fmt::Display for AddressRefused {
 }
 
 impl std::error::Error for AddressRefused {}
+
+/// Why [`Transport::vet`] lets a URL not pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VetError {
+    /// The text is no receiver's URL.
+    Invalid(UrlInvalid),
+    /// It is one, but the egress policy does not let its address pass.
+    Refused {
+        /// The canonical URL.
+        url: EndpointUrl,
+        /// The rule that it breaks.
+        refused: AddressRefused,
+    },
+}
+
+impl fmt::Display for VetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Invalid(_) => "no receiver's URL",
+            Self::Refused { .. } => "address not allowed",
+        })
+    }
+}
+
+impl std::error::Error for VetError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Invalid(invalid) => Some(invalid),
+            Self::Refused { refused, .. } => Some(refused),
+        }
+    }
+}
+
+impl From<UrlInvalid> for VetError {
+    fn from(invalid: UrlInvalid) -> Self {
+        Self::Invalid(invalid)
+    }
+}

@@ -36,7 +36,7 @@ pub fn request(
         (X_JOB_ID, job.to_string()),
     ];
     WebhookRequest {
-        url: delivery.url.clone(),
+        url: delivery.endpoint.url.clone(),
         headers,
         body,
         timeout,

@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use tower_service::Service as _;
 
 use crate::connection::{Connection, Http1};
-use crate::fault::{Fault, Stage};
+use crate::no_answer::{NoAnswer, Stage};
 use crate::resolve::Names;
 use crate::target::Target;
 use crate::tasks::Tasks;
@@ -56,15 +56,15 @@ impl Connector {
     /// Makes a connection to who is named.
     ///
     /// # Errors
-    /// [`Fault`] with the step that failed.
-    pub(crate) async fn connect(&self, target: &Target) -> Result<Connection, Fault> {
+    /// [`NoAnswer`] with the step that failed.
+    pub(crate) async fn connect(&self, target: &Target) -> Result<Connection, NoAnswer> {
         let connected = tokio::time::timeout(self.timeout, self.reach(target)).await;
         connected.unwrap_or(Err(TransportError::Connect.into()))
     }
 
-    async fn reach(&self, target: &Target) -> Result<Connection, Fault> {
+    async fn reach(&self, target: &Target) -> Result<Connection, NoAnswer> {
         let reached = self.tcp.clone().call(target.uri.clone()).await;
-        let stream = reached.map_err(|error| Fault::of(Stage::Connect, &error))?;
+        let stream = reached.map_err(|error| NoAnswer::of(Stage::Connect, &error))?;
         match &target.server_name {
             Some(name) => self.secure(name.clone(), stream.into_inner()).await,
             None => speak_http1(stream).await,
@@ -75,15 +75,15 @@ impl Connector {
         &self,
         name: ServerName<'static>,
         stream: TcpStream,
-    ) -> Result<Connection, Fault> {
+    ) -> Result<Connection, NoAnswer> {
         let secured = self.tls.connect(name, stream).await;
-        let stream = secured.map_err(|error| Fault::of(Stage::Tls, &error))?;
+        let stream = secured.map_err(|error| NoAnswer::of(Stage::Tls, &error))?;
         let (_, session) = stream.get_ref();
         if session.alpn_protocol() != Some(b"h2") {
             return speak_http1(TokioIo::new(stream)).await;
         }
         let agreed = self.http2.handshake(TokioIo::new(stream)).await;
-        let (sender, driver) = agreed.map_err(|error| Fault::of(Stage::Exchange, &error))?;
+        let (sender, driver) = agreed.map_err(|error| NoAnswer::of(Stage::Exchange, &error))?;
         self.tasks.spawn(async {
             // What it dies of, the requests on it are told.
             let _ = driver.await;
@@ -92,12 +92,12 @@ impl Connector {
     }
 }
 
-async fn speak_http1<T>(stream: T) -> Result<Connection, Fault>
+async fn speak_http1<T>(stream: T) -> Result<Connection, NoAnswer>
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let agreed = http1::Builder::new().handshake(stream).await;
-    let (sender, driver) = agreed.map_err(|error| Fault::of(Stage::Exchange, &error))?;
+    let (sender, driver) = agreed.map_err(|error| NoAnswer::of(Stage::Exchange, &error))?;
     let driver = Box::pin(async {
         // What it dies of, the request on it is told.
         let _ = driver.await;

@@ -32,14 +32,14 @@
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use notify_core::{EndpointUrl, Transport, WebhookRequest};
+//! use notify_core::{Transport, WebhookRequest};
 //! use notify_http::{HttpConfig, HttpTransport};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let transport = HttpTransport::new(HttpConfig::default())?;
 //! let answer = transport
 //!     .send(WebhookRequest {
-//!         url: EndpointUrl::parse("https://customer.example/hooks")?,
+//!         url: transport.vet("https://customer.example/hooks")?,
 //!         headers: vec![("content-type", "application/json".to_owned())],
 //!         body: r#"{"type":"job.completed"}"#.into(),
 //!         timeout: Duration::from_secs(10),
@@ -53,6 +53,7 @@
 //! # Modules
 //!
 //! - [`config`](HttpConfig): what can be set, and what is wrong with it;
+//! - [`egress`]: where a webhook may go, and the one spelling of its URL;
 //! - [`transport`](HttpTransport): the request's way out;
 //! - `target`: what a URL comes to on the wire;
 //! - `connections`: which idle connections are kept;
@@ -61,7 +62,7 @@
 //! - `tasks`: what runs on its own, and ends with the transport;
 //! - `answer`: what is read of what comes back;
 //! - `retry_after`: the one header that is understood;
-//! - `fault`: why nothing came back;
+//! - `no_answer`: why nothing came back;
 //! - `tls`: whom we trust;
 //! - `resolve`: names to addresses, and where addresses are to be judged.
 
@@ -70,7 +71,8 @@ mod config;
 mod connect;
 mod connection;
 mod connections;
-mod fault;
+pub mod egress;
+mod no_answer;
 mod resolve;
 mod retry_after;
 mod target;

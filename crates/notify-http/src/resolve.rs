@@ -8,7 +8,8 @@
 //!
 //! 1. *the URL*: scheme, port and name, and literal addresses, which never reach
 //!    a resolver. They are judged by [`Transport::vet`] and again before each
-//!    request, on the host as the URL parser reads it (`0x7f.1` is an address);
+//!    request, on the host as the URL parser reads it; another spelling of an
+//!    address (`0x7f.1`) has been refused by [`egress`](crate::egress) before;
 //! 2. *the resolved addresses*: all that a name resolves to pass through
 //!    [`Names`], and the connection is made to one of exactly these. Nothing asks
 //!    for the name a second time, so an answer that changes between check and use
@@ -48,7 +49,6 @@ mod places;
 mod system;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,7 +63,7 @@ use hyper_util::client::legacy::connect::dns::Name;
 use tokio::time::{Instant, timeout};
 use tower_service::Service;
 
-use crate::fault::OurOwn;
+use crate::no_answer::{NameFailed, OurOwn};
 use places::Places;
 use system::System;
 
@@ -259,18 +259,6 @@ fn into_cause(failed: LookUpFailed) -> Cause {
         LookUpFailed::Name => NameFailed.into(),
     }
 }
-
-/// A name that did not resolve.
-#[derive(Debug)]
-pub(crate) struct NameFailed;
-
-impl fmt::Display for NameFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name could not be resolved")
-    }
-}
-
-impl std::error::Error for NameFailed {}
 
 #[cfg(test)]
 mod tests;

@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::header::{HOST, HeaderValue};
 use http::uri::PathAndQuery;
 use notify_core::EndpointUrl;
+use notify_core::endpoint::UrlInvalid;
 use notify_core::transport::AddressRefused;
 use rustls::pki_types::ServerName;
 use url::{Position, Url};
 
 use crate::connection::Outgoing;
+use crate::egress;
 
 /// A URL as it is requested.
 #[derive(Debug)]
@@ -27,17 +29,25 @@ pub(crate) struct Target {
     pub(crate) server_name: Option<ServerName<'static>>,
 }
 
-const UNPARSABLE: AddressRefused = AddressRefused { rule: "unparsable" };
+/// What can't be requested is refused like an address: no attempt of its receiver.
+fn refused(invalid: UrlInvalid) -> AddressRefused {
+    AddressRefused {
+        rule: match invalid {
+            UrlInvalid::NonCanonicalIpv4 => "non-canonical ipv4",
+            _ => "unparsable",
+        },
+    }
+}
 
 impl Target {
-    /// Reads the URL with both parsers: one takes it apart, the other puts it on
-    /// the wire.
+    /// Judges the URL again, since a store may hold what was accepted under other
+    /// rules, and reads it.
     ///
     /// # Errors
-    /// [`AddressRefused`] if one of them can't.
+    /// [`AddressRefused`] if it can't be requested.
     pub(crate) fn parse(url: &EndpointUrl) -> Result<Self, AddressRefused> {
-        let parsed = Url::parse(url.as_str()).map_err(|_| UNPARSABLE)?;
-        Self::of(&parsed).ok_or(UNPARSABLE)
+        let read = egress::read(url).map_err(refused)?;
+        Self::of(&read).ok_or_else(|| refused(UrlInvalid::Unparsable))
     }
 
     fn of(url: &Url) -> Option<Self> {
@@ -140,13 +150,13 @@ mod tests {
     fn a_request_is_addressed_as_its_version_has_it() {
         check_addressed("http://a.example", "a.example", "/");
         check_addressed("https://a.example/?x=y", "a.example", "/?x=y");
-        check_addressed("http://0x7f.1:8080/é", "127.0.0.1:8080", "/%C3%A9");
+        check_addressed("http://127.0.0.1:8080/é", "127.0.0.1:8080", "/%C3%A9");
         check_addressed("https://[::1]:8443/x", "[::1]:8443", "/x");
     }
 
     #[test]
     fn one_server_has_one_origin() {
-        assert_eq!(&*target("http://0x7f.1/a").origin, "http://127.0.0.1");
+        assert_eq!(&*target("http://a.example./a").origin, "http://a.example");
         assert_eq!(&*target("http://127.0.0.1/b?c").origin, "http://127.0.0.1");
         let https = target("https://127.0.0.1/a");
         assert_eq!(&*https.origin, "https://127.0.0.1");

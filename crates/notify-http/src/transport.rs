@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, header};
-use notify_core::transport::AddressRefused;
+use notify_core::transport::VetError;
 use notify_core::{
     EndpointUrl, Transport, TransportError, WebhookRequest, WebhookResponse, signing, webhook,
 };
@@ -15,7 +15,8 @@ use crate::config::{HttpConfig, HttpConfigInvalid};
 use crate::connect::Connector;
 use crate::connection::Outgoing;
 use crate::connections::Connections;
-use crate::fault::{self, Fault, Stage};
+use crate::egress;
+use crate::no_answer::{self, NoAnswer, Stage};
 use crate::resolve::Names;
 use crate::target::{Target, Targets};
 use crate::tasks::Tasks;
@@ -101,16 +102,15 @@ impl Transport for HttpTransport {
             let ended = tokio::time::timeout(timeout, exchange).await;
             match (answer, ended) {
                 (Some(answer), _) => Ok(answer.into()),
-                (None, Ok(Err(fault))) => Err(self.shared.failed(fault)),
+                (None, Ok(Err(no_answer))) => Err(self.shared.failed(no_answer)),
                 (None, _) => Err(TransportError::Timeout),
             }
         }
     }
 
-    /// Whether the URL can be requested at all. What it may point at is for the
-    /// egress policy to judge.
-    fn vet(&self, url: &EndpointUrl) -> Result<(), AddressRefused> {
-        Target::parse(url).map(drop)
+    /// See [`egress::canonical`].
+    fn vet(&self, text: &str) -> Result<EndpointUrl, VetError> {
+        Ok(egress::canonical(text)?)
     }
 }
 
@@ -131,7 +131,7 @@ impl Shared {
         target: &Target,
         request: &mut Outgoing,
         answer: &mut Option<Answer>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), NoAnswer> {
         let mut given_back = 0;
         loop {
             let (mut connection, place, is_used) = match self.connections.lend(target) {
@@ -147,13 +147,13 @@ impl Shared {
             let response = match connection.send(request).await {
                 Ok(response) => response,
                 Err(failed) if failed.is_unsent && is_used => continue,
-                Err(failed) => match spare.filter(|_| fault::is_unprocessed(&failed.error)) {
+                Err(failed) => match spare.filter(|_| no_answer::is_unprocessed(&failed.error)) {
                     Some(spare) if given_back < GIVEN_BACK_MAX => {
                         given_back += 1;
                         *request = *spare;
                         continue;
                     }
-                    _ => return Err(Fault::of(Stage::Exchange, &failed.error)),
+                    _ => return Err(NoAnswer::of(Stage::Exchange, &failed.error)),
                 },
             };
             let answer = answer.insert(Answer::begin(&response)?);
@@ -168,11 +168,11 @@ impl Shared {
     }
 
     /// Of whatever this machine has run out of, idle connections may have some.
-    fn failed(&self, fault: Fault) -> TransportError {
-        if fault.is_shortage {
+    fn failed(&self, no_answer: NoAnswer) -> TransportError {
+        if no_answer.is_shortage {
             self.connections.close_idle();
         }
-        fault.error
+        no_answer.error
     }
 }
 
@@ -234,6 +234,8 @@ const GIVEN_BACK_MAX: u32 = 2;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use notify_core::endpoint::UrlInvalid;
+    use notify_core::transport::AddressRefused;
 
     fn built(headers: Vec<(&'static str, String)>) -> Result<Outgoing, TransportError> {
         build(request(headers), &HeaderValue::from_static("notify/0"))
@@ -287,30 +289,34 @@ mod tests {
     }
 
     #[test]
-    fn only_what_can_be_requested_passes() {
-        // No runtime: making a transport needs none.
+    fn what_is_requested_is_the_canonical_url() {
         let transport = HttpTransport::new(HttpConfig::default()).unwrap();
-        let vet = |text| Transport::vet(&transport, &EndpointUrl::parse(text).unwrap());
-        for text in [
-            "https://a.example/x?y=z",
-            "http://[2606:4700::1111]:8443/",
-            "http://bücher.example/é?ü={}|^`",
-            "http://a.example:65535/",
+        let built = |text| {
+            let mut request = request(Vec::new());
+            request.url = EndpointUrl::parse(text).unwrap();
+            let prepared = transport.shared.prepare(request);
+            prepared.map(|(target, _)| target.uri.to_string())
+        };
+        let old = "HTTP://a.example.:80/x/../%2e/y#z";
+        assert_eq!(built(old).unwrap(), "http://a.example/y");
+        for (text, rule) in [
+            ("http://127.1/", "non-canonical ipv4"),
+            ("http://127.0.0.1./", "non-canonical ipv4"),
+            ("http://1.2.3.256/", "unparsable"),
+            ("http://a{b/", "unparsable"),
         ] {
-            assert_eq!(vet(text), Ok(()), "{text}");
+            let refused = TransportError::Refused(AddressRefused { rule });
+            assert_eq!(built(text), Err(refused), "{text}");
         }
-        for text in [
-            "http://1.2.3.256/",
-            "http://0x100000000/",
-            "http://a.example.7/",
-            "http://xn--/",
-            // What only the second parser refuses.
-            "http://a{b/",
-            "http://a`b/",
-            "http://\u{ad}/",
-        ] {
-            let unparsable = AddressRefused { rule: "unparsable" };
-            assert_eq!(vet(text), Err(unparsable), "{text}");
-        }
+    }
+
+    #[test]
+    fn a_url_is_vetted_without_a_runtime() {
+        let transport = HttpTransport::new(HttpConfig::default()).unwrap();
+        let vet = |text| Transport::vet(&transport, text);
+        let canonical = EndpointUrl::parse("http://a.example/y").unwrap();
+        assert_eq!(vet("http://A.example/x/../y"), Ok(canonical));
+        let refused = VetError::Invalid(UrlInvalid::NonCanonicalIpv4);
+        assert_eq!(vet("http://127.1/"), Err(refused));
     }
 }

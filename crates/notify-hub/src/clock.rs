@@ -87,13 +87,6 @@ impl Steady {
         *anchor = Anchor { wall: step.to, at };
     }
 
-    /// The instant at which [`Steady::now`] reads `at`, or a day from now if that
-    /// is later.
-    pub(crate) fn instant_of(&self, at: Timestamp) -> Instant {
-        let wait = at.since(self.now()).min(Duration::from_secs(86_400));
-        Instant::now() + wait
-    }
-
     fn anchor(&self) -> MutexGuard<'_, Anchor> {
         self.anchor.lock().unwrap_or_else(PoisonError::into_inner)
     }

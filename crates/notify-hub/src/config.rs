@@ -27,8 +27,8 @@ pub(crate) use check::Settings;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NotifierConfig {
-    /// Signs webhooks of endpoints without a secret of their own. Empty: such
-    /// webhooks are refused; streams work.
+    /// Signs webhooks of endpoints without a secret of their own. Empty means none:
+    /// such webhooks are dead letters and not sent; streams work.
     pub signing_secret: SecretText,
     /// The secret before `signing_secret`, while receivers are changing.
     pub previous_signing_secret: SecretText,
@@ -183,8 +183,13 @@ impl Default for StoreConfig {
 pub struct LimitsConfig {
     /// The largest event, in bytes of JSON, up to 1 MiB. Default 256 KiB.
     pub event_bytes_max: usize,
-    /// Deliveries that are not settled. Default 1,000,000.
+    /// Deliveries that are not settled; beyond it events with a webhook are refused
+    /// as overloaded, others not. Default 1,000,000.
     pub pending_deliveries_max: usize,
+    /// Deliveries to one endpoint that are not settled; what comes beyond it becomes a
+    /// dead letter. From nine tenths of `pending_deliveries_max` on it is 1,000 at
+    /// most. Default 100,000.
+    pub pending_per_endpoint_max: usize,
     /// Jobs kept in memory, in bytes. Default 1 GiB.
     pub memory_bytes_max: usize,
     /// Dead letters kept in memory; the oldest leave first. Default 1,000.
@@ -205,6 +210,7 @@ impl Default for LimitsConfig {
         Self {
             event_bytes_max: 256 * 1024,
             pending_deliveries_max: 1_000_000,
+            pending_per_endpoint_max: 100_000,
             memory_bytes_max: 1024 * 1024 * 1024,
             dead_letters_in_memory_max: 1_000,
             waiting_operations_max: 4_096,

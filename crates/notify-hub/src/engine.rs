@@ -1,35 +1,32 @@
 //! The shell that drives the pure core: two tasks and what they share.
 //!
 //! **Cast.** The *committer* is the only one that writes to the store: it
-//! gathers what callers want to append and what deliveries have come to, writes
-//! it as one batch, publishes it in commit order and answers the callers. The
+//! gathers what callers ask for and what deliveries have come to, writes it as one
+//! batch, publishes it in commit order and answers the callers. The
 //! *dispatcher* runs attempts: it asks the scheduler what to send, sends it, and
 //! reports the end. They share the scheduler, each locking it only to call it.
 //!
-//! **Flow.** `append` → admission (bounded) → committer → store → live logs,
+//! **Flow.** `submit` → admission (bounded) → committer → store → live logs,
 //! scheduler → caller. Scheduler → dispatcher → transport → scheduler → committer.
 //!
 //! **Guarantees.** Both tasks belong to the [`Engine`]: they end at
 //! [`shutdown`](Engine::shutdown) or when it is dropped, and one that ends before
-//! is the end of the notifier ([`watch`]). What a call asks of the store outlives
-//! the caller. Whatever waits is bounded by the admission.
+//! is the end of the notifier ([`watch`]). What was admitted is carried out and made
+//! known, also if its caller goes away. Whatever waits is bounded by the admission.
 
 mod admission;
 mod committer;
 mod dispatcher;
-mod pause;
-mod setting;
-mod trimming;
 mod watch;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use notify_core::commit::CommitError;
 use notify_core::schedule::Scheduler;
-use notify_core::store::{Append, DeadFilter, RegisterError, Registered, Registration, StoreError};
-use notify_core::transport::DynTransport;
-use notify_core::{EndpointUrl, EventId, JobId, Store, Timestamp};
+use notify_core::store::{Answer, Archive, Operation, Refusal, StoreError};
+use notify_core::transport::{DynTransport, VetError};
+use notify_core::{EndpointUrl, JobId, Store, Timestamp};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -38,7 +35,7 @@ use crate::config::Settings;
 use crate::error::{Failure, NotifyError};
 use crate::live::{LiveJobs, Reader};
 use admission::{Admission, Admitted};
-use committer::Committer;
+use committer::Driver;
 use dispatcher::Dispatcher;
 use watch::watch;
 
@@ -55,7 +52,7 @@ pub(crate) struct Parts {
 pub(crate) struct Engine {
     shared: Arc<Shared>,
     /// Taken when the tasks start.
-    operations: Mutex<Option<mpsc::UnboundedReceiver<Operation>>>,
+    calls: Mutex<Option<mpsc::UnboundedReceiver<Call>>>,
     tasks: OnceLock<tokio::sync::Mutex<JoinSet<()>>>,
 }
 
@@ -64,20 +61,16 @@ struct Shared {
     settings: Settings,
     transport: Arc<dyn DynTransport>,
     store: Arc<dyn Store>,
+    archive: Arc<dyn Archive>,
     clock: Arc<dyn Clock>,
     steady: OnceLock<Steady>,
-    /// Held for writing while the clock is set, so that no call that has read the
-    /// old time writes by it afterwards.
-    clock_setting: tokio::sync::RwLock<()>,
     scheduler: Mutex<Scheduler>,
     live: Arc<LiveJobs>,
     admission: Admission,
-    /// Bounded by the admission, each of whose permits travels with its operation.
-    operations: mpsc::UnboundedSender<Operation>,
+    /// Bounded by the admission, each of whose permits travels with its call.
+    calls: mpsc::UnboundedSender<Call>,
     /// There are settles to write.
     commit: Notify,
-    /// Something has become due that the committer does not know of.
-    claim: AtomicBool,
     /// There may be something to send.
     dispatch: Notify,
     phase: tokio::sync::watch::Sender<Phase>,
@@ -87,10 +80,16 @@ struct Shared {
     errands: Mutex<JoinSet<()>>,
 }
 
-/// An event that waits for its commit.
-struct Operation {
-    append: Append,
-    reply: oneshot::Sender<Result<EventId, NotifyError>>,
+/// What a caller asks for.
+struct Call {
+    operation: Operation,
+    ticket: Ticket,
+}
+
+/// Who asked, and about which job.
+struct Ticket {
+    job: Option<JobId>,
+    reply: oneshot::Sender<Result<Answer, CommitError>>,
     _admitted: Admitted,
 }
 
@@ -124,15 +123,14 @@ impl Engine {
             admission: Admission::new(&settings),
             settings,
             transport,
+            archive: Arc::clone(&store) as Arc<dyn Archive>,
             store,
             clock,
             steady: OnceLock::new(),
-            clock_setting: tokio::sync::RwLock::default(),
             scheduler: Mutex::new(scheduler),
             live: Arc::new(live),
-            operations: sender,
+            calls: sender,
             commit: Notify::new(),
-            claim: AtomicBool::new(false),
             dispatch: Notify::new(),
             phase: tokio::sync::watch::Sender::new(Phase::Running),
             failure: OnceLock::new(),
@@ -140,7 +138,7 @@ impl Engine {
         };
         Self {
             shared: Arc::new(shared),
-            operations: Mutex::new(Some(receiver)),
+            calls: Mutex::new(Some(receiver)),
             tasks: OnceLock::new(),
         }
     }
@@ -149,8 +147,8 @@ impl Engine {
         &self.shared.settings
     }
 
-    pub(crate) fn store(&self) -> &Arc<dyn Store> {
-        &self.shared.store
+    pub(crate) fn archive(&self) -> &Arc<dyn Archive> {
+        &self.shared.archive
     }
 
     pub(crate) fn live(&self) -> &Arc<LiveJobs> {
@@ -165,67 +163,47 @@ impl Engine {
         *self.shared.phase.borrow() == Phase::Running
     }
 
-    pub(crate) fn vet(&self, url: &EndpointUrl) -> Result<(), NotifyError> {
-        Ok(self.shared.transport.vet(url)?)
+    /// The one place where a text becomes the URL of an endpoint.
+    pub(crate) fn vet(&self, text: &str) -> Result<EndpointUrl, VetError> {
+        self.shared.transport.vet(text)
     }
 
-    /// Accepts an event: returns when it is in the store.
-    pub(crate) async fn append(&self, append: Append) -> Result<EventId, NotifyError> {
+    /// Has an operation carried out: returns when it is in the store. `bytes` is what
+    /// it occupies while it waits, beyond a little.
+    ///
+    /// # Cancel safety
+    /// Once admitted it is carried out, whoever waits for it.
+    pub(crate) async fn submit(
+        &self,
+        operation: Operation,
+        bytes: usize,
+    ) -> Result<Result<Answer, Refusal>, NotifyError> {
         self.start()?;
-        let admitted = self.shared.admission.enter(append.draft.json.len()).await?;
+        let admitted = self.shared.admission.enter(bytes).await?;
         let (reply, answer) = oneshot::channel();
-        let operation = Operation {
-            append,
+        let job = match &operation {
+            Operation::Append(append) => Some(append.job.clone()),
+            Operation::Register(registration) => Some(registration.job.clone()),
+            _ => None,
+        };
+        let ticket = Ticket {
+            job,
             reply,
             _admitted: admitted,
         };
         self.shared
-            .operations
-            .send(operation)
+            .calls
+            .send(Call { operation, ticket })
             .map_err(|_| self.refusal())?;
-        // The committer answers everything that it takes; a reply that is gone
-        // was with it when it was aborted.
-        answer.await.unwrap_or(Err(NotifyError::OutcomeUnknown))
-    }
-
-    /// Registers a job, and ends what its old token had opened.
-    pub(crate) async fn register(
-        &self,
-        registration: Registration,
-    ) -> Result<Registered, NotifyError> {
-        self.start()?;
-        let shared = Arc::clone(&self.shared);
-        let work = async move {
-            let job = registration.job.clone();
-            let registered = shared.store.register(shared.now(), registration).await;
-            if let Err(RegisterError::Store(error)) = &registered {
-                shared.heed(error).await;
-            }
-            let registered = registered?;
-            shared.live.begins(&job, registered.epoch);
-            shared.live.token_replaced(&job);
-            Ok(registered)
-        };
-        self.shared.see_through(work).await?
-    }
-
-    /// Turns dead letters into pending deliveries, which are then attempted.
-    pub(crate) async fn redeliver(&self, filter: DeadFilter) -> Result<u64, NotifyError> {
-        self.start()?;
-        let shared = Arc::clone(&self.shared);
-        let work = async move {
-            let by_one_clock = shared.clock_setting.read().await;
-            let redelivered = shared.store.redeliver(shared.now(), filter).await;
-            drop(by_one_clock);
-            // Also if it failed: what it came to may not be known.
-            shared.claim.store(true, Ordering::Release);
-            shared.commit.notify_one();
-            if let Err(error) = &redelivered {
-                shared.heed(error).await;
-            }
-            Ok(redelivered?)
-        };
-        self.shared.see_through(work).await?
+        match answer.await {
+            Ok(Ok(answer)) => Ok(Ok(answer)),
+            Ok(Err(CommitError::Refused(refusal))) => Ok(Err(refusal)),
+            Ok(Err(CommitError::Store(error))) => Err(error.into()),
+            // The committer answers everything that it takes over; what it did not
+            // take was left when it ended, or it was aborted.
+            Err(_) if !self.is_ready() => Err(self.refusal()),
+            Err(_) => Err(NotifyError::OutcomeUnknown),
+        }
     }
 
     /// Takes note of what the store said.
@@ -242,7 +220,7 @@ impl Engine {
         loop {
             let attached = self.shared.live.attach(job);
             let reader = attached.ok_or(NotifyError::overloaded())?;
-            let filled = reader.filled(&*self.shared.store).await;
+            let filled = reader.filled(&*self.shared.archive).await;
             if self.heed(filled).await? {
                 return Ok(reader);
             }
@@ -292,11 +270,11 @@ impl Engine {
         }
         self.tasks.get_or_init(|| {
             let mut tasks = JoinSet::new();
-            if let Some(operations) = lock(&self.operations).take() {
+            if let Some(calls) = lock(&self.calls).take() {
                 let shared = || Arc::clone(&self.shared);
                 let dispatcher = Dispatcher::new(shared());
                 tasks.spawn(watch(shared(), "dispatcher", dispatcher.run()));
-                let committer = Committer::new(shared(), operations);
+                let committer = Driver::new(shared(), calls);
                 tasks.spawn(watch(shared(), "committer", committer.run()));
             }
             tokio::sync::Mutex::new(tasks)
@@ -322,6 +300,11 @@ impl Shared {
     /// The time for scheduling.
     fn now(&self) -> Timestamp {
         self.steady().now()
+    }
+
+    /// How long ago the engine was started, by a clock that nobody sets.
+    fn at(&self) -> Duration {
+        self.steady().after_start()
     }
 
     fn steady(&self) -> &Steady {

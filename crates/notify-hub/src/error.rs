@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use notify_core::EventId;
+use notify_core::commit::CommitError;
 use notify_core::endpoint::UrlInvalid;
 use notify_core::event::EventInvalid;
 use notify_core::id::{IdempotencyKeyInvalid, JobIdInvalid};
 use notify_core::signing::SecretInvalid;
-use notify_core::store::{AppendError, RegisterError, StoreError};
-use notify_core::transport::AddressRefused;
+use notify_core::store::{FilterEmpty, Refusal, StoreError};
+use notify_core::transport::{AddressRefused, VetError};
 
 use crate::config::ConfigInvalid;
 
@@ -56,6 +57,18 @@ pub enum NotifyError {
     /// The endpoint is known with another secret.
     #[error("the endpoint is known with another secret")]
     EndpointSecretConflict,
+    /// There is no such endpoint.
+    #[error("there is no such endpoint")]
+    EndpointUnknown,
+    /// The filter names nothing, which is never taken for everything.
+    #[error(transparent)]
+    FilterEmpty(#[from] FilterEmpty),
+    /// What was asked can't be done without this row, which is damaged.
+    #[error("damaged: {0}")]
+    RowDamaged(String),
+    /// A bug of the notifier's.
+    #[error("an internal error")]
+    Internal,
     /// There is too much under way; try again after `retry_after`.
     #[error("overloaded; try again in {} s", retry_after.as_secs().max(1))]
     Overloaded {
@@ -114,6 +127,10 @@ impl NotifyError {
             Self::TooManyEvents => "too_many_events",
             Self::IdempotencyConflict => "idempotency_conflict",
             Self::EndpointSecretConflict => "endpoint_secret_conflict",
+            Self::EndpointUnknown => "endpoint_unknown",
+            Self::FilterEmpty(_) => "filter_empty",
+            Self::RowDamaged(_) => "row_damaged",
+            Self::Internal => "internal",
             Self::Overloaded { .. } => "overloaded",
             Self::ConfigInvalid(_) => "config_invalid",
             Self::NotReady(_) => "not_ready",
@@ -132,6 +149,7 @@ impl NotifyError {
             Self::WebhookUrl(_) | Self::AddressRefused(_) => Some("webhook.url"),
             Self::SigningSecretMissing | Self::SigningSecretInvalid(_) => Some("webhook.secret"),
             Self::ConfigInvalid(invalid) => Some(invalid.field),
+            Self::FilterEmpty(_) => Some("filter"),
             _ => None,
         }
     }
@@ -144,39 +162,50 @@ impl NotifyError {
     }
 }
 
+impl From<VetError> for NotifyError {
+    fn from(error: VetError) -> Self {
+        match error {
+            VetError::Invalid(invalid) => invalid.into(),
+            VetError::Refused { refused, .. } => refused.into(),
+        }
+    }
+}
+
 impl From<StoreError> for NotifyError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full => Self::StoreFull,
             StoreError::NotNow => Self::overloaded(),
+            StoreError::Damaged(row) => Self::RowDamaged(row),
             StoreError::OutcomeUnknown => Self::OutcomeUnknown,
             _ => Self::StoreFailed,
         }
     }
 }
 
-impl From<RegisterError> for NotifyError {
-    fn from(error: RegisterError) -> Self {
+impl From<CommitError> for NotifyError {
+    fn from(error: CommitError) -> Self {
         match error {
-            RegisterError::JobExists => Self::JobExists,
-            RegisterError::SecretConflict => Self::EndpointSecretConflict,
-            RegisterError::Store(error) => error.into(),
-            _ => Self::StoreFailed,
+            CommitError::Store(error) => error.into(),
+            CommitError::Refused(refusal) => refusal.into(),
         }
     }
 }
 
-/// What a refused append is to its caller: a repetition of an accepted one is
-/// no error but the first one's event.
-pub(crate) fn appended(outcome: Result<EventId, AppendError>) -> Result<EventId, NotifyError> {
-    match outcome {
-        Ok(id) | Err(AppendError::Duplicate { first: id }) => Ok(id),
-        Err(AppendError::Finished { terminal }) => Err(NotifyError::JobFinished { terminal }),
-        Err(AppendError::TooMany) => Err(NotifyError::TooManyEvents),
-        Err(AppendError::Conflict) => Err(NotifyError::IdempotencyConflict),
-        Err(AppendError::Full) => Err(NotifyError::overloaded()),
-        Err(AppendError::NoSpace) => Err(NotifyError::StoreFull),
-        Err(AppendError::OutcomeUnknown) => Err(NotifyError::OutcomeUnknown),
-        Err(_) => Err(NotifyError::StoreFailed),
+impl From<Refusal> for NotifyError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Finished { terminal } => Self::JobFinished { terminal },
+            Refusal::TooMany => Self::TooManyEvents,
+            Refusal::Conflict => Self::IdempotencyConflict,
+            Refusal::JobExists => Self::JobExists,
+            Refusal::SecretConflict => Self::EndpointSecretConflict,
+            Refusal::NoEndpoint => Self::EndpointUnknown,
+            Refusal::Full => Self::overloaded(),
+            Refusal::NoSpace => Self::StoreFull,
+            Refusal::Damaged(row) => Self::RowDamaged(row),
+            Refusal::OutcomeUnknown => Self::OutcomeUnknown,
+            _ => Self::Internal,
+        }
     }
 }

@@ -23,7 +23,7 @@ use std::task::Waker;
 
 use notify_core::log::{Ask, Cursor, FollowedLog, JobLog, Start};
 use notify_core::store::StoreError;
-use notify_core::{Epoch, EventRecord, JobId, Store};
+use notify_core::{Archive, Epoch, EventRecord, JobId};
 
 /// All jobs with a subscription.
 #[derive(Debug)]
@@ -102,11 +102,11 @@ impl LiveJobs {
         &self,
         job: &JobId,
         live: &Arc<LiveJob>,
-        store: &dyn Store,
+        archive: &dyn Archive,
     ) -> Result<(), StoreError> {
         let _alone = live.filling.lock().await;
         while let Some(ask) = live.poll_read() {
-            let page = store.read(job, ask.after, PAGE_EVENTS_MAX).await?;
+            let page = archive.read(job, ask.after, PAGE_EVENTS_MAX).await?;
             self.tell(job, live, |log| log.handle_page(ask, page));
         }
         Ok(())
@@ -276,8 +276,8 @@ pub enum EndReason {
 impl Reader {
     /// Waits until the log is whole, reading it if nobody else does. `false` if it
     /// is over: then this is not the job's log any more.
-    pub(crate) async fn filled(&self, store: &dyn Store) -> Result<bool, StoreError> {
-        self.jobs.fill(&self.job, &self.live, store).await?;
+    pub(crate) async fn filled(&self, archive: &dyn Archive) -> Result<bool, StoreError> {
+        self.jobs.fill(&self.job, &self.live, archive).await?;
         Ok(!self.live.lock().log.is_over())
     }
 

@@ -1,36 +1,38 @@
 //! A store in memory: bounded, gone with its process.
 //!
-//! It is written to be read: one lock, plain maps, and the rules taken from
-//! `notify-core`.
+//! One lock and plain maps. Every rule is the [ledger](notify_core::ledger)'s; here
+//! rows are found ([`tables`]), changed ([`apply`]), and forgotten when their time is
+//! over ([`forget`]).
 
-mod dead;
-mod jobs;
-mod lanes;
+mod apply;
+mod forget;
+mod tables;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::ready;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use notify_core::clock::ClockStep;
-use notify_core::delivery::{Attempt, DeadLetter, Delivery, DeliveryState, DeliveryView, Lease};
+use notify_core::delivery::{DeadLetter, DeliveryView};
 use notify_core::endpoint::Endpoint;
 use notify_core::job::JobStatus;
+use notify_core::ledger::{self, Rows};
+use notify_core::retention::Retention;
 use notify_core::store::{
-    Batch, BoxFuture, Counters, DeadFilter, EndpointChange, JobView, List, Listed, PAGE_BYTES_MAX,
-    Page, ReadResult, RegisterError, Registered, Registration, Retention, Room, Store, StoreError,
-    TokenHash, Trimmed, Written,
+    Archive, Batch, Counters, DeadFilter, JobView, List, Listed, PAGE_BYTES_MAX, Page, Room, Store,
+    StoreResult, TokenHash, Trimmed, Written,
 };
 use notify_core::{DeliveryId, EndpointId, EndpointUrl, EventRecord, JobId, Timestamp};
 
-use jobs::Job;
-use lanes::Lanes;
+use tables::Tables;
 
 /// Bounds of a [`MemoryStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryLimits {
-    /// Deliveries that are not settled; beyond it appends are refused.
+    /// Deliveries that are not settled; beyond it events with a webhook are refused.
     pub pending_deliveries_max: usize,
+    /// Deliveries to one endpoint that are not settled; what comes beyond it is given
+    /// up.
+    pub pending_per_endpoint_max: usize,
     /// What jobs and their deliveries occupy, in bytes; beyond it appends are
     /// refused.
     pub job_bytes_max: usize,
@@ -44,6 +46,7 @@ impl Default for MemoryLimits {
     fn default() -> Self {
         Self {
             pending_deliveries_max: 1_000_000,
+            pending_per_endpoint_max: 100_000,
             job_bytes_max: 1024 * 1024 * 1024,
             dead_letters_max: 1_000,
             progress_events_max: 16,
@@ -54,89 +57,25 @@ impl Default for MemoryLimits {
 /// Keeps everything in memory.
 #[derive(Debug)]
 pub struct MemoryStore {
-    state: Mutex<State>,
+    tables: Mutex<Tables>,
 }
-
-#[derive(Debug)]
-struct State {
-    limits: MemoryLimits,
-    jobs: HashMap<JobId, Job>,
-    /// Jobs by when they came; the key is also the list's cursor.
-    arrivals: BTreeMap<u64, JobId>,
-    /// Finished jobs with nothing pending, by when that became so.
-    ended: BTreeSet<(Timestamp, JobId)>,
-    endpoints: HashMap<EndpointId, EndpointEntry>,
-    endpoints_by_url: HashMap<EndpointUrl, EndpointId>,
-    deliveries: HashMap<DeliveryId, Row>,
-    lanes: Lanes,
-    /// By when they died; the key is also the list's cursor.
-    dead: BTreeMap<u64, Dead>,
-    dead_by_id: HashMap<DeliveryId, u64>,
-    pending: usize,
-    job_bytes: usize,
-    counter: u64,
-}
-
-#[derive(Debug)]
-struct EndpointEntry {
-    endpoint: Endpoint,
-    arrival: u64,
-    /// Jobs and deliveries that name it.
-    references: usize,
-}
-
-/// A delivery, settled or not.
-#[derive(Debug)]
-struct Row {
-    view: DeliveryView,
-    /// What is to be delivered, while it is pending.
-    pending: Option<Delivery>,
-    first_failed_at: Option<Timestamp>,
-    /// How far it is kept from the lane's last progress, if it is progress.
-    spacing: Duration,
-    lease: Option<Lease>,
-}
-
-/// A dead letter, with what it takes to deliver it after all.
-#[derive(Debug)]
-struct Dead {
-    letter: DeadLetter,
-    delivery: Delivery,
-}
-
-/// What a delivery occupies, roughly, beyond its event.
-const DELIVERY_BYTES: usize = 512;
 
 impl MemoryStore {
     /// An empty store.
     pub fn new(limits: MemoryLimits) -> Self {
         Self {
-            state: Mutex::new(State {
-                limits,
-                jobs: HashMap::new(),
-                arrivals: BTreeMap::new(),
-                ended: BTreeSet::new(),
-                endpoints: HashMap::new(),
-                endpoints_by_url: HashMap::new(),
-                deliveries: HashMap::new(),
-                lanes: Lanes::default(),
-                dead: BTreeMap::new(),
-                dead_by_id: HashMap::new(),
-                pending: 0,
-                job_bytes: 0,
-                counter: 0,
-            }),
+            tables: Mutex::new(Tables::new(limits)),
         }
     }
 
-    /// Every statement leaves the state whole, so a lock that another thread
-    /// poisoned by panicking is still good.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A panic while deciding leaves the tables as they were, and applying what was
+    /// decided does not panic; so a lock that another thread poisoned is still good.
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read<T: Send + 'static>(&self, read: impl FnOnce(&mut State) -> T) -> ReadResult<'_, T> {
-        Box::pin(ready(Ok(read(&mut self.lock()))))
+    fn ask<T: Send + 'static>(&self, ask: impl FnOnce(&mut Tables) -> T) -> StoreResult<'_, T> {
+        Box::pin(ready(Ok(ask(&mut self.lock()))))
     }
 }
 
@@ -147,172 +86,21 @@ impl Default for MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn write(&self, now: Timestamp, batch: Batch) -> BoxFuture<'_, Result<Written, StoreError>> {
-        self.read(|state| {
-            let mut room = batch.may_lease;
-            let mut written = Written::default();
-            let mut touched = BTreeSet::new();
-            for settle in batch.settles {
-                let outcome = state.settle(now, settle, &mut written, &mut touched);
-                written.settles.push(outcome);
-            }
-            for append in batch.appends {
-                let outcome = state.append(now, append, &mut touched);
-                // After each one, so that no progress is left in the middle of a
-                // lane, where the rule does not look.
-                for lane in outcome.iter().flat_map(|appended| &appended.lanes) {
-                    state.rule(now, lane, &mut written);
-                }
-                written.appends.push(outcome);
-            }
-            for lane in touched {
-                state.lease_head(now, &lane, &mut room, &mut written);
-            }
-            written.next_due = state.lanes.next_due(now);
-            written
+    fn write(&self, now: Timestamp, batch: Arc<Batch>) -> StoreResult<'_, Written> {
+        self.ask(|tables| {
+            let rows = tables.fetch(&batch);
+            let bounds = tables.bounds();
+            let decided = ledger::decide(now, &batch, rows, bounds, &mut tables.supply);
+            tables.apply(now, decided)
         })
     }
 
-    fn register(
-        &self,
-        now: Timestamp,
-        registration: Registration,
-    ) -> BoxFuture<'_, Result<Registered, RegisterError>> {
-        Box::pin(ready(self.lock().register(now, registration)))
-    }
-
-    fn claim(
-        &self,
-        now: Timestamp,
-        room: Room,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Written, StoreError>> {
-        self.read(|state| state.claim(now, room, limit))
-    }
-
-    fn next_due(&self, now: Timestamp) -> ReadResult<'_, Option<Timestamp>> {
-        self.read(|state| state.lanes.next_due(now))
-    }
-
-    fn read(&self, job: &JobId, after: u64, limit: usize) -> ReadResult<'_, Option<Page>> {
-        self.read(|state| {
-            let job = state.jobs.get(job)?;
-            let later = job.log.records().filter(|record| record.sequence() > after);
-            let mut bytes = 0;
-            let fits = |record: &&EventRecord| {
-                let is_first = bytes == 0;
-                bytes += record.json().len();
-                is_first || bytes <= PAGE_BYTES_MAX
-            };
-            Some(Page {
-                head: job.head,
-                events: later.take(limit).take_while(fits).cloned().collect(),
-            })
-        })
-    }
-
-    fn job(&self, job: &JobId) -> ReadResult<'_, Option<JobView>> {
-        self.read(|state| state.job_view(job))
-    }
-
-    fn jobs(&self, status: Option<JobStatus>, list: List) -> ReadResult<'_, Listed<JobView>> {
-        self.read(|state| {
-            let jobs = state.arrivals.iter().rev().filter_map(|(&arrival, job)| {
-                let view = state.job_view(job)?;
-                let wanted =
-                    status.is_none_or(|status| view.head.status.unwrap_or_default() == status);
-                wanted.then_some((arrival, view))
-            });
-            page(jobs, &list)
-        })
-    }
-
-    fn token(&self, job: &JobId) -> ReadResult<'_, Option<TokenHash>> {
-        self.read(|state| state.jobs.get(job)?.token)
-    }
-
-    fn deliveries(&self, job: &JobId, list: List) -> ReadResult<'_, Listed<DeliveryView>> {
-        self.read(|state| {
-            let ids = state.jobs.get(job).map(|job| &job.deliveries);
-            let newest_first = ids.into_iter().flatten().rev();
-            let views = newest_first.filter_map(|(arrival, id)| {
-                Some((*arrival, state.deliveries.get(id)?.view.clone()))
-            });
-            page(views, &list)
-        })
-    }
-
-    fn delivery(&self, delivery: DeliveryId) -> ReadResult<'_, Option<DeliveryView>> {
-        self.read(|state| state.deliveries.get(&delivery).map(|row| row.view.clone()))
-    }
-
-    fn dead_letters(&self, filter: DeadFilter, list: List) -> ReadResult<'_, Listed<DeadLetter>> {
-        self.read(|state| {
-            let newest_first = state.dead.iter().rev();
-            let wanted = newest_first.filter(|(_, dead)| filter.matches(&dead.letter));
-            page(wanted.map(|(&key, dead)| (key, dead.letter.clone())), &list)
-        })
-    }
-
-    fn count_dead_letters(&self, filter: DeadFilter) -> ReadResult<'_, u64> {
-        self.read(|state| state.matching_dead(&filter).len() as u64)
-    }
-
-    fn redeliver(&self, now: Timestamp, filter: DeadFilter) -> ReadResult<'_, u64> {
-        self.read(|state| state.redeliver(now, &filter))
-    }
-
-    fn drop_dead_letters(&self, filter: DeadFilter) -> ReadResult<'_, u64> {
-        self.read(|state| {
-            let matching = state.matching_dead(&filter);
-            matching
-                .iter()
-                .filter_map(|&key| state.take_dead(key))
-                .count() as u64
-        })
-    }
-
-    fn endpoint(&self, endpoint: EndpointId) -> ReadResult<'_, Option<Endpoint>> {
-        self.read(|state| {
-            state
-                .endpoints
-                .get(&endpoint)
-                .map(|entry| entry.endpoint.clone())
-        })
-    }
-
-    fn endpoint_at(&self, url: &EndpointUrl) -> ReadResult<'_, Option<Endpoint>> {
-        self.read(|state| {
-            let id = state.endpoints_by_url.get(url)?;
-            state.endpoints.get(id).map(|entry| entry.endpoint.clone())
-        })
-    }
-
-    fn endpoints(&self, list: List) -> ReadResult<'_, Listed<Endpoint>> {
-        self.read(|state| {
-            let mut entries: Vec<_> = state.endpoints.values().collect();
-            entries.sort_by_key(|entry| std::cmp::Reverse(entry.arrival));
-            page(
-                entries
-                    .into_iter()
-                    .map(|entry| (entry.arrival, entry.endpoint.clone())),
-                &list,
-            )
-        })
-    }
-
-    fn change_endpoint(
-        &self,
-        endpoint: EndpointId,
-        change: EndpointChange,
-    ) -> ReadResult<'_, Option<Endpoint>> {
-        self.read(|state| {
-            let entry = state.endpoints.get_mut(&endpoint)?;
-            match change {
-                EndpointChange::Enabled(enabled) => entry.endpoint.enabled = enabled,
-                EndpointChange::Keyring(keyring) => entry.endpoint.keyring = Some(*keyring),
-            }
-            Some(entry.endpoint.clone())
+    fn claim(&self, now: Timestamp, room: Room, limit: usize) -> StoreResult<'_, Written> {
+        self.ask(|tables| {
+            let rows = tables.fetch_due(now, &room, limit);
+            let (bounds, supply) = (tables.bounds(), &mut tables.supply);
+            let decided = ledger::decide_claim(now, room, limit, rows, bounds, supply);
+            tables.apply(now, decided)
         })
     }
 
@@ -321,56 +109,149 @@ impl Store for MemoryStore {
         now: Timestamp,
         retention: Retention,
         rows_max: usize,
-    ) -> ReadResult<'_, Trimmed> {
-        self.read(|state| state.trim(now, retention, rows_max))
+    ) -> StoreResult<'_, Trimmed> {
+        self.ask(|tables| tables.trim(now, retention, rows_max))
     }
 
-    fn clock_set(&self, step: ClockStep) -> ReadResult<'_, ()> {
-        self.read(|state| state.clock_set(step))
+    fn clock_set(&self, step: ClockStep) -> StoreResult<'_, ()> {
+        self.ask(|tables| _ = tables.pending.clock_set(step))
+    }
+}
+
+impl Archive for MemoryStore {
+    fn read(&self, job: &JobId, after: u64, limit: usize) -> StoreResult<'_, Option<Page>> {
+        self.ask(|tables| {
+            let job = tables.jobs.get(job)?;
+            let later = job.events.range(after.saturating_add(1)..);
+            let mut bytes = 0;
+            let fits = |record: &&EventRecord| {
+                let is_first = bytes == 0;
+                bytes += record.json().len();
+                is_first || bytes <= PAGE_BYTES_MAX
+            };
+            let later = later.map(|(_, record)| record);
+            Some(Page {
+                head: job.row.head,
+                events: later.take(limit).take_while(fits).cloned().collect(),
+            })
+        })
     }
 
-    fn counters(&self) -> ReadResult<'_, Counters> {
-        self.read(|state| Counters {
-            jobs: state.jobs.len() as u64,
-            pending_deliveries: state.pending as u64,
-            dead_letters: state.dead.len() as u64,
-            oldest_due_at: state.lanes.oldest_due(),
+    fn job(&self, job: &JobId) -> StoreResult<'_, Option<JobView>> {
+        self.ask(|tables| tables.job_view(job))
+    }
+
+    fn jobs(&self, status: Option<JobStatus>, list: List) -> StoreResult<'_, Listed<JobView>> {
+        self.ask(|tables| {
+            let newest_first = tables.job_ids.range(..before(&list)).rev();
+            let jobs = newest_first.filter_map(|(&number, job)| {
+                let view = tables.job_view(job)?;
+                let wanted =
+                    status.is_none_or(|status| view.head.status.unwrap_or_default() == status);
+                wanted.then_some((number, view))
+            });
+            page(jobs, &list)
+        })
+    }
+
+    fn token(&self, job: &JobId) -> StoreResult<'_, Option<TokenHash>> {
+        self.ask(|tables| tables.jobs.get(job)?.row.token)
+    }
+
+    fn deliveries(&self, job: &JobId, list: List) -> StoreResult<'_, Listed<DeliveryView>> {
+        self.ask(|tables| {
+            let Some(job) = tables.jobs.get(job) else {
+                return page(std::iter::empty(), &list);
+            };
+            let newest_first = job.deliveries.range(..before(&list)).rev();
+            let views =
+                newest_first.filter_map(|(&number, id)| Some((number, tables.delivery_view(*id)?)));
+            page(views, &list)
+        })
+    }
+
+    fn delivery(&self, delivery: DeliveryId) -> StoreResult<'_, Option<DeliveryView>> {
+        self.ask(|tables| tables.delivery_view(delivery))
+    }
+
+    fn dead_letters(&self, filter: DeadFilter, list: List) -> StoreResult<'_, Listed<DeadLetter>> {
+        self.ask(|tables| {
+            let newest_first = tables.letters.range(..before(&list)).rev();
+            let letters = newest_first.map(|(&number, letter)| (number, letter.shown()));
+            page(letters.filter(|(_, shown)| filter.matches(shown)), &list)
+        })
+    }
+
+    fn count_dead_letters(&self, filter: DeadFilter) -> StoreResult<'_, u64> {
+        self.ask(|tables| {
+            let letters = tables.letters.values();
+            letters.filter(|letter| letter.matches(&filter)).count() as u64
+        })
+    }
+
+    fn endpoint(&self, endpoint: EndpointId) -> StoreResult<'_, Option<Arc<Endpoint>>> {
+        self.ask(|tables| {
+            let known = tables.endpoints.get(&endpoint)?;
+            Some(Arc::clone(&known.row.endpoint))
+        })
+    }
+
+    fn endpoint_at(&self, url: &EndpointUrl) -> StoreResult<'_, Option<Arc<Endpoint>>> {
+        self.ask(|tables| {
+            let known = tables.endpoints.get(tables.urls.get(url)?)?;
+            Some(Arc::clone(&known.row.endpoint))
+        })
+    }
+
+    fn endpoints(&self, list: List) -> StoreResult<'_, Listed<Arc<Endpoint>>> {
+        self.ask(|tables| {
+            let newest_first = tables.endpoint_ids.range(..before(&list)).rev();
+            let endpoints = newest_first.filter_map(|(&number, id)| {
+                let known = tables.endpoints.get(id)?;
+                Some((number, Arc::clone(&known.row.endpoint)))
+            });
+            page(endpoints, &list)
+        })
+    }
+
+    fn counters(&self) -> StoreResult<'_, Counters> {
+        self.ask(|tables| Counters {
+            jobs: tables.jobs.len() as u64,
+            pending_deliveries: tables.pending.total(),
+            dead_letters: tables.letters.len() as u64,
+            oldest_due_at: tables.pending.oldest_due(),
         })
     }
 }
 
-impl State {
-    /// The next number; orders what comes and marks leases.
-    fn next_number(&mut self) -> u64 {
-        self.counter += 1;
-        self.counter
+impl Tables {
+    /// What a batch names.
+    fn fetch(&self, batch: &Batch) -> Rows {
+        let mut rows = Rows::new();
+        for round in ledger::Round::ALL {
+            let wants = ledger::wants(round, batch, &mut rows);
+            self.fill(wants, &mut rows);
+        }
+        rows
     }
 }
 
-impl Row {
-    fn is_pending(&self) -> bool {
-        self.view.state == DeliveryState::Pending
-    }
-
-    fn attempts(&self) -> Vec<Attempt> {
-        self.view.attempts.clone()
-    }
+/// The number that a list goes on below. Nobody else's cursor means anything.
+fn before(list: &List) -> u64 {
+    let cursor = list.cursor.as_deref();
+    cursor.map_or(u64::MAX, |cursor| cursor.parse().unwrap_or(0))
 }
 
-/// Cuts a page out of items that come newest first, each with a key that falls.
+/// Cuts a page out of items that come newest first, each with a number that falls.
 fn page<T>(items: impl Iterator<Item = (u64, T)>, list: &List) -> Listed<T> {
-    let before = list
-        .cursor
-        .as_deref()
-        .map_or(u64::MAX, |cursor| cursor.parse().unwrap_or(0));
-    let mut rest = items.filter(|(key, _)| *key < before).peekable();
+    let mut rest = items.peekable();
     let mut items = Vec::new();
     let mut next = None;
     while items.len() < list.limit
-        && let Some((key, item)) = rest.next()
+        && let Some((number, item)) = rest.next()
     {
         items.push(item);
-        next = Some(key.to_string());
+        next = Some(number.to_string());
     }
     Listed {
         items,

@@ -1,17 +1,18 @@
 //! The notifier: the one type that services hold.
 
 mod builder;
+mod webhook;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify_core::endpoint::EventFilter;
-use notify_core::event::{EventContent, EventDraft, EventInvalid, Fingerprint};
+use notify_core::event::{EventContent, EventInvalid};
 use notify_core::store::{
-    Append, DeadFilter, JobView, List, RegisterWebhook, Registration, TokenHash,
+    Answer, Append, Appended, Archive, DeadFilter, JobView, List, Operation, Refusal,
+    RegisterWebhook, Registered, Registration, Sweep, Swept, TokenHash, Webhook,
 };
 use notify_core::{
-    DeadLetter, EndpointUrl, EventId, IdempotencyKey, JobEvent, JobId, JobStatus, Secret, Store,
+    DeadLetter, DeadReason, EventId, IdempotencyKey, JobEvent, JobId, JobStatus, Secret,
 };
 
 use crate::config::{ConfigInvalid, NotifierConfig};
@@ -22,6 +23,7 @@ use crate::subscription::{StartFrom, Subscription};
 use crate::token::{self, JobToken};
 
 pub use builder::Builder;
+use webhook::{judged, to_register};
 
 /// Tells customers how their jobs go: one event log per job, behind webhooks
 /// and streams.
@@ -46,7 +48,8 @@ pub struct JobSpec {
 /// The endpoint that a job tells, for [`JobSpec`].
 #[derive(Clone, Debug, Default)]
 pub struct WebhookSpec {
-    /// Where it is.
+    /// Where it is, as the customer gave it: however it is spelled, it is one
+    /// endpoint.
     pub url: String,
     /// Its secret. Without one, a new endpoint uses the operator's secret, or
     /// gets one of its own if there is none.
@@ -123,11 +126,13 @@ impl JobNotifier {
     }
 
     /// Accepts an event and, if `webhook` is given, tells that URL of it, in
-    /// addition to the endpoint that the job was registered with. An unknown job
-    /// is created.
+    /// addition to the endpoint that the job was registered with. However a URL is
+    /// spelled, it is one endpoint. An unknown job is created.
     ///
     /// Returns when the event is in the store. What receivers do with it never
-    /// fails this call: failures are retried and end as dead letters.
+    /// fails this call: failures are retried and end as dead letters. Nor does what
+    /// is wrong with `webhook`, which may be passed on as a customer typed it: that
+    /// is logged, and a dead letter at once.
     ///
     /// # Errors
     /// [`NotifyError`] names the field and the rule; nothing was recorded then,
@@ -143,8 +148,8 @@ impl JobNotifier {
         webhook: Option<&str>,
     ) -> Result<EventId, NotifyError> {
         let limits = self.engine()?.settings().event_limits;
-        self.accept(job, || event.content(limits), webhook, None)
-            .await
+        let accepted = self.accept(job, || event.content(limits), webhook, None);
+        Ok(accepted.await?.id)
     }
 
     /// As [`notify`](Self::notify), but a repetition with the same key and content
@@ -163,8 +168,8 @@ impl JobNotifier {
     ) -> Result<EventId, NotifyError> {
         let key = IdempotencyKey::parse(idempotency_key)?;
         let limits = self.engine()?.settings().event_limits;
-        self.accept(job, || event.content(limits), webhook, Some(key))
-            .await
+        let accepted = self.accept(job, || event.content(limits), webhook, Some(key));
+        Ok(accepted.await?.id)
     }
 
     /// As [`notify`](Self::notify), or [`notify_once`](Self::notify_once) if there
@@ -179,7 +184,7 @@ impl JobNotifier {
         event: &[u8],
         webhook: Option<&str>,
         idempotency_key: Option<&str>,
-    ) -> Result<EventId, NotifyError> {
+    ) -> Result<Accepted, NotifyError> {
         let key = idempotency_key.map(IdempotencyKey::parse).transpose()?;
         let limits = self.engine()?.settings().event_limits;
         let content = || EventContent::from_json(event, limits);
@@ -192,50 +197,37 @@ impl JobNotifier {
         content: impl FnOnce() -> Result<EventContent, EventInvalid>,
         webhook: Option<&str>,
         key: Option<IdempotencyKey>,
-    ) -> Result<EventId, NotifyError> {
+    ) -> Result<Accepted, NotifyError> {
         let engine = self.engine()?;
         let job = JobId::parse(job)?;
-        let webhook = webhook.map(EndpointUrl::parse).transpose()?;
         let content = content()?;
-        let idempotency = key.map(|key| (key, content.fingerprint(webhook.as_ref())));
+        let webhook = webhook.map(|url| judged(engine, url));
+        let named = webhook.as_ref().map(|webhook| match webhook {
+            Webhook::To(url) => url.as_str(),
+            Webhook::Refused { url, .. } => url,
+        });
+        let idempotency = key.map(|key| (key, content.fingerprint(named)));
         let draft = content.draft(engine.wall_now().as_secs());
-        if let Some(url) = &webhook {
-            self.refuse_unsigned(engine, url).await?;
-        }
-        engine
-            .append(self.append(engine, job, draft, idempotency, webhook)?)
-            .await
-    }
-
-    fn append(
-        &self,
-        engine: &Engine,
-        job: JobId,
-        draft: EventDraft,
-        idempotency: Option<(IdempotencyKey, Fingerprint)>,
-        webhook: Option<EndpointUrl>,
-    ) -> Result<Append, NotifyError> {
-        Ok(Append {
-            job,
+        let bytes = draft.json.len();
+        let append = Append {
+            job: job.clone(),
             draft,
             idempotency,
             webhook,
+            has_global_secret: engine.settings().keyring.is_some(),
             progress_min_interval: engine.settings().progress_min_interval,
             fresh: random::fresh_ids()?,
-        })
-    }
-
-    /// A webhook is never sent unsigned: without a global secret, the endpoint
-    /// must be known with one of its own.
-    async fn refuse_unsigned(&self, engine: &Engine, url: &EndpointUrl) -> Result<(), NotifyError> {
-        if engine.settings().keyring.is_some() {
-            return Ok(());
+        };
+        let (id, unsent) = match engine.submit(Operation::Append(append), bytes).await? {
+            Ok(Answer::Appended(Appended { record, unsent, .. })) => (record.id(), unsent),
+            Err(Refusal::Duplicate { first, unsent }) => (first, unsent),
+            Ok(_) => return Err(NotifyError::Internal),
+            Err(refusal) => return Err(refusal.into()),
+        };
+        if let Some(reason) = unsent {
+            tracing::warn!(%job, event = %id, %reason, "an event was accepted, but its webhook can't be sent");
         }
-        let endpoint = engine.store().endpoint_at(url).await?;
-        match endpoint.and_then(|endpoint| endpoint.keyring) {
-            Some(_) => Ok(()),
-            None => Err(NotifyError::SigningSecretMissing),
-        }
+        Ok(Accepted { id, unsent })
     }
 
     /// Gives a job a token with which its customer may read it. Again: a new
@@ -247,9 +239,7 @@ impl JobNotifier {
         let engine = self.engine()?;
         let job = JobId::parse(job)?;
         let token = JobToken::from_random(&*random::secret_bytes()?);
-        engine
-            .register(registration(job, token.hash(), true, None)?)
-            .await?;
+        register(engine, registration(job, token.hash(), true, None)?).await?;
         Ok(token)
     }
 
@@ -267,14 +257,14 @@ impl JobNotifier {
         };
         let webhook = spec
             .webhook
-            .map(|webhook| register_webhook(engine, webhook))
+            .map(|webhook| to_register(engine, webhook))
             .transpose()?;
         let made = webhook
             .as_ref()
             .and_then(|webhook| webhook.secret_if_new.clone());
         let token = JobToken::from_random(&*random::secret_bytes()?);
         let registration = registration(job_id.clone(), token.hash(), false, webhook)?;
-        let registered = engine.register(registration).await?;
+        let registered = register(engine, registration).await?;
         let webhook_secret = made.filter(|_| registered.used_new_secret);
         Ok(CreatedJob {
             job_id,
@@ -294,7 +284,7 @@ impl JobNotifier {
             return Ok(false);
         };
         let engine = self.engine()?;
-        let hash = engine.heed(engine.store().token(&job).await).await?;
+        let hash = engine.heed(engine.archive().token(&job).await).await?;
         Ok(hash.is_some_and(|hash| token::matches(token, &hash)))
     }
 
@@ -352,7 +342,7 @@ impl JobNotifier {
     /// # Errors
     /// [`NotifyError`] if the id is none or the store fails.
     pub async fn job(&self, job: &str) -> Result<Option<JobView>, NotifyError> {
-        Ok(self.engine()?.store().job(&JobId::parse(job)?).await?)
+        Ok(self.engine()?.archive().job(&JobId::parse(job)?).await?)
     }
 
     /// The newest 1,000 dead letters, oldest first.
@@ -366,7 +356,7 @@ impl JobNotifier {
         };
         let listed = self
             .engine()?
-            .store()
+            .archive()
             .dead_letters(DeadFilter::default(), list)
             .await?;
         let mut letters = listed.items;
@@ -379,21 +369,34 @@ impl JobNotifier {
     /// # Errors
     /// [`NotifyError`] if the store fails.
     pub async fn clear_dead_letters(&self) -> Result<(), NotifyError> {
-        self.engine()?
-            .store()
-            .drop_dead_letters(DeadFilter::default())
-            .await?;
+        let operation = Operation::DropDeadLetters(Sweep::all());
+        swept(self.engine()?.submit(operation, 0).await?)?;
         Ok(())
     }
 
     /// Delivers dead letters after all: each that `filter` means becomes a
     /// pending delivery of the next generation, in a lane of its own, and leaves
-    /// the list. It returns there if it fails again. Says how many.
+    /// the list. It returns there if it fails again. Says how many. What has no URL
+    /// to be sent to stays.
+    ///
+    /// They are taken in bounded steps, and events are accepted in between. Those that
+    /// come to the list meanwhile stay.
+    ///
+    /// # Errors
+    /// [`NotifyError::FilterEmpty`] for a filter that names nothing, which is never
+    /// taken for everything; others if the store fails.
+    pub async fn redeliver(&self, filter: DeadFilter) -> Result<u64, NotifyError> {
+        let operation = Operation::Redeliver(Sweep::over(filter)?);
+        swept(self.engine()?.submit(operation, 0).await?)
+    }
+
+    /// As [`redeliver`](Self::redeliver), for every dead letter.
     ///
     /// # Errors
     /// [`NotifyError`] if the store fails.
-    pub async fn redeliver(&self, filter: DeadFilter) -> Result<u64, NotifyError> {
-        self.engine()?.redeliver(filter).await
+    pub async fn redeliver_all(&self) -> Result<u64, NotifyError> {
+        let operation = Operation::Redeliver(Sweep::all());
+        swept(self.engine()?.submit(operation, 0).await?)
     }
 
     /// How many unfinished jobs have a subscription.
@@ -420,12 +423,12 @@ impl JobNotifier {
         }
     }
 
-    /// The store, for reading what has no method here.
+    /// What is kept, for reading what has no method here.
     ///
     /// # Errors
     /// [`NotifyError::ConfigInvalid`] if there is none.
-    pub fn store(&self) -> Result<&Arc<dyn Store>, NotifyError> {
-        Ok(self.engine()?.store())
+    pub fn archive(&self) -> Result<&Arc<dyn Archive>, NotifyError> {
+        Ok(self.engine()?.archive())
     }
 
     /// Takes no more calls, ends subscriptions, lets attempts in flight finish
@@ -444,6 +447,35 @@ impl JobNotifier {
     }
 }
 
+/// An accepted event, for [`JobNotifier::notify_json`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Accepted {
+    /// The event's id.
+    pub id: EventId,
+    /// Why its webhook is not sent, if it isn't: it is a dead letter then, unless it is
+    /// progress. Streams and polling show the event all the same.
+    pub unsent: Option<DeadReason>,
+}
+
+async fn register(engine: &Engine, registration: Registration) -> Result<Registered, NotifyError> {
+    match engine
+        .submit(Operation::Register(Box::new(registration)), 0)
+        .await?
+    {
+        Ok(Answer::Registered(registered)) => Ok(registered),
+        Ok(_) => Err(NotifyError::Internal),
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+fn swept(answer: Result<Answer, Refusal>) -> Result<u64, NotifyError> {
+    match answer? {
+        Answer::Swept(Swept { count, .. }) => Ok(count),
+        _ => Err(NotifyError::Internal),
+    }
+}
+
 fn registration(
     job: JobId,
     token: TokenHash,
@@ -456,23 +488,5 @@ fn registration(
         replace_token,
         webhook,
         fresh: random::fresh_ids()?,
-    })
-}
-
-fn register_webhook(engine: &Engine, spec: WebhookSpec) -> Result<RegisterWebhook, NotifyError> {
-    let url = EndpointUrl::parse(&spec.url)?;
-    engine.vet(&url)?;
-    let secret = spec.secret.as_deref().map(Secret::parse).transpose()?;
-    let has_global = engine.settings().keyring.is_some();
-    let secret_if_new = match &secret {
-        None if !has_global => Some(Secret::from_random(*random::secret_bytes()?)),
-        _ => None,
-    };
-    let filter = spec.events.map_or(EventFilter::ALL, EventFilter::only);
-    Ok(RegisterWebhook {
-        url,
-        filter,
-        secret,
-        secret_if_new,
     })
 }

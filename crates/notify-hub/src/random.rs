@@ -1,7 +1,7 @@
 //! Randomness from outside: ids, epochs, tokens and secrets.
 
 use notify_core::store::FreshIds;
-use notify_core::{DeliveryId, EndpointId, Epoch};
+use notify_core::{EndpointId, Epoch};
 use zeroize::Zeroizing;
 
 use crate::error::NotifyError;
@@ -22,16 +22,12 @@ pub(crate) fn number() -> Result<u128, NotifyError> {
 
 /// Ids for whatever an operation may create.
 pub(crate) fn fresh_ids() -> Result<FreshIds, NotifyError> {
-    let mut numbers = [[0; 16]; 4];
+    let mut numbers = [[0; 16]; 2];
     fill(numbers.as_flattened_mut())?;
-    let [epoch, endpoint, first, second] = numbers.map(u128::from_le_bytes);
+    let [epoch, endpoint] = numbers.map(u128::from_le_bytes);
     Ok(FreshIds {
         epoch: Epoch::from_random(epoch),
         endpoint: EndpointId::from_random(endpoint),
-        deliveries: [
-            DeliveryId::from_random(first),
-            DeliveryId::from_random(second),
-        ],
     })
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use notify_core::ledger::Found;
 use notify_core::store::StoreError;
 use rusqlite::ErrorCode;
 
@@ -122,6 +123,18 @@ impl Fault {
         Self::Damaged(what.into())
     }
 
+    /// What is known of a row, if it could be read at all.
+    pub(crate) fn found<T>(row: Result<Option<T>, Self>) -> Result<Found<T>, Self> {
+        match row {
+            Ok(row) => Ok(row.into()),
+            Err(Self::Damaged(name)) => {
+                tracing::error!(row = name, "damaged");
+                Ok(Found::Damaged(name))
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// Whether there was no space to write to.
     pub(crate) fn is_full(&self) -> bool {
         self.code() == Some(ErrorCode::DiskFull)
@@ -190,6 +203,9 @@ impl From<Fault> for StoreError {
             return Self::NotNow;
         }
         tracing::error!(%fault, "the store");
-        Self::Failed(fault.to_string())
+        match fault {
+            Fault::Damaged(row) => Self::Damaged(row),
+            Fault::Sql(error) => Self::Failed(error.to_string()),
+        }
     }
 }

@@ -2,7 +2,8 @@
 //! dead letters in one SQLite database.
 //!
 //! [`SqliteStore`] is the port [`notify_core::Store`] over a data directory. It
-//! applies the rules of `notify-core` and has none of its own; it knows no HTTP.
+//! fetches and writes what the [ledger](notify_core::ledger) wants and decides, and
+//! has no rule of its own; it knows no HTTP.
 //!
 //! # Guarantees
 //!
@@ -11,8 +12,8 @@
 //!   there wholly or not at all.
 //! - After a crash everything is back, except leases: all that waits can be
 //!   claimed, so a delivery under way may be attempted once more.
-//! - Every row carries a CRC-32. A damaged one is refused and named in the log,
-//!   never served. A damaged log (WAL) is cut at its first bad frame by SQLite,
+//! - Every row carries a CRC-32. A damaged one is named in the log and never served:
+//!   it refuses what needs it, and stops nobody else. A damaged log (WAL) is cut at its first bad frame by SQLite,
 //!   which leaves an earlier state, whole; that is logged as a warning.
 //! - If the disk fails while committing, the batch's outcome is unknown and the
 //!   store does nothing more; it never repeats an fsync. A full disk is no such
@@ -38,7 +39,7 @@
 //! # Examples
 //!
 //! ```no_run
-//! use notify_core::Store;
+//! use notify_core::Archive;
 //! use notify_sqlite::{SqliteOptions, SqliteStore};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

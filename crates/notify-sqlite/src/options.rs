@@ -8,6 +8,9 @@ pub struct SqliteOptions {
     /// Each occupies about 400 bytes of memory in the worst case, which is that
     /// every one is a lane of its own.
     pub pending_deliveries_max: usize,
+    /// Deliveries to one endpoint that are not settled; one more becomes a dead
+    /// letter, or is dropped if it is progress.
+    pub pending_per_endpoint_max: usize,
     /// Progress events kept of a running job.
     pub progress_events_max: usize,
     /// Free space of the file system, in bytes, below which events and new jobs
@@ -21,6 +24,7 @@ impl Default for SqliteOptions {
     fn default() -> Self {
         Self {
             pending_deliveries_max: 1_000_000,
+            pending_per_endpoint_max: 100_000,
             progress_events_max: 16,
             min_free_bytes: 64 * 1024 * 1024,
             synchronous: Synchronous::Full,

@@ -1,6 +1,8 @@
 //! Reading, on connections that can't write. A reader sees the last commit before
 //! its first query, whole, and never waits for the writer.
 
+use std::sync::Arc;
+
 use notify_core::delivery::{DeadLetter, DeliveryState, DeliveryView};
 use notify_core::endpoint::Endpoint;
 use notify_core::store::{
@@ -157,15 +159,18 @@ pub(crate) fn count_dead_letters(conn: &Connection, filter: &DeadFilter) -> Resu
     Ok(unsigned(count.unwrap_or_default()))
 }
 
-pub(crate) fn endpoint(conn: &Connection, id: EndpointId) -> Result<Option<Endpoint>, Fault> {
+pub(crate) fn endpoint(conn: &Connection, id: EndpointId) -> Result<Option<Arc<Endpoint>>, Fault> {
     Ok(EndpointRow::with_id(conn, id)?.map(|row| row.endpoint))
 }
 
-pub(crate) fn endpoint_at(conn: &Connection, url: &EndpointUrl) -> Result<Option<Endpoint>, Fault> {
+pub(crate) fn endpoint_at(
+    conn: &Connection,
+    url: &EndpointUrl,
+) -> Result<Option<Arc<Endpoint>>, Fault> {
     Ok(EndpointRow::at(conn, url)?.map(|row| row.endpoint))
 }
 
-pub(crate) fn endpoints(conn: &Connection, list: &List) -> Result<Listed<Endpoint>, Fault> {
+pub(crate) fn endpoints(conn: &Connection, list: &List) -> Result<Listed<Arc<Endpoint>>, Fault> {
     let rest = "WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
     let rows = EndpointRow::all(conn, rest, params![before(list), one_more(list)])?;
     listed(rows, list, |row| row.number, |row| Ok(row.endpoint))
@@ -177,7 +182,7 @@ fn job_view(conn: &Connection, row: JobRow) -> Result<JobView, Fault> {
         None => None,
         Some((endpoint, filter)) => {
             let endpoint = EndpointRow::numbered(conn, endpoint)?;
-            endpoint.map(|known| (known.endpoint.url, filter))
+            endpoint.map(|known| (known.endpoint.url.clone(), filter))
         }
     };
     Ok(JobView {
@@ -228,7 +233,7 @@ fn delivery_view(conn: &Connection, job: i64, number: i64) -> Result<Option<Deli
         job_id,
         event_id: EventId::new(epoch, sequence),
         endpoint_id: endpoint.id,
-        url: endpoint.url,
+        url: endpoint.url.clone(),
         state,
         generation,
         attempts: entries.into_iter().filter_map(|one| one.attempt).collect(),

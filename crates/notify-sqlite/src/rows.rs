@@ -4,6 +4,7 @@
 //! row that does not agree with its own is refused and named, never served.
 
 mod attempt;
+mod code;
 mod dead;
 mod delivery;
 mod endpoint;
@@ -13,15 +14,16 @@ mod meta;
 
 use std::str::FromStr;
 
-use notify_core::job::EventKind;
-use notify_core::{JobStatus, Timestamp};
+use notify_core::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 use crate::error::Fault;
 
 pub(crate) use attempt::AttemptRow;
+pub(crate) use code::status_code;
+use code::{kind_code, kind_of, status_of};
 pub(crate) use dead::{DeadRow, condition as dead_condition};
-pub(crate) use delivery::{DeliveryRow, Own};
+pub(crate) use delivery::DeliveryRow;
 pub(crate) use endpoint::EndpointRow;
 pub(crate) use event::EventRow;
 pub(crate) use job::JobRow;
@@ -85,6 +87,29 @@ pub(crate) trait Record: Sized {
             records.push(record);
         }
         Ok(records)
+    }
+
+    /// Deletes the rows that `rest` (from `WHERE` on) finds: how many those were, and
+    /// those of them that are as they were written.
+    fn take(
+        conn: &Connection,
+        rest: &str,
+        params: impl Params,
+    ) -> Result<(usize, Vec<Self>), Fault> {
+        let (table, columns) = (Self::TABLE, Self::COLUMNS);
+        let sql = format!("DELETE FROM {table} {rest} RETURNING {columns}");
+        let mut statement = conn.prepare_cached(&sql)?;
+        let mut rows = statement.query(params)?;
+        let (mut count, mut records) = (0, Vec::new());
+        while let Some(row) = rows.next()? {
+            count += 1;
+            match Self::checked(row) {
+                Ok(record) => records.push(record),
+                Err(Fault::Damaged(row)) => tracing::error!(row, "deleted, and was damaged"),
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok((count, records))
     }
 
     /// A query over [`Record::COLUMNS`].
@@ -175,39 +200,6 @@ fn maybe_parsed<T: FromStr>(row: &Row<'_>, column: usize) -> Result<Option<T>, F
     text.map(|text| text.parse())
         .transpose()
         .map_err(|_| Fault::damaged(format!("column {column} can't be read")))
-}
-
-pub(crate) fn status_code(status: JobStatus) -> i64 {
-    match status {
-        JobStatus::Queued => 0,
-        JobStatus::Processing => 1,
-        JobStatus::Completed => 2,
-        JobStatus::Failed => 3,
-        JobStatus::Cancelled => 4,
-    }
-}
-
-fn status_of(code: i64) -> Result<JobStatus, Fault> {
-    let position = usize::try_from(code).unwrap_or(usize::MAX);
-    let status = JobStatus::ALL.get(position).copied();
-    status.ok_or_else(|| Fault::damaged("a status that there is not"))
-}
-
-pub(crate) const fn kind_code(kind: EventKind) -> i64 {
-    match kind {
-        EventKind::Progress => 0,
-        EventKind::Lifecycle => 1,
-        EventKind::Terminal => 2,
-    }
-}
-
-fn kind_of(code: i64) -> Result<EventKind, Fault> {
-    match code {
-        0 => Ok(EventKind::Progress),
-        1 => Ok(EventKind::Lifecycle),
-        2 => Ok(EventKind::Terminal),
-        _ => Err(Fault::damaged("a kind of event that there is not")),
-    }
 }
 
 /// The one number that a query finds.

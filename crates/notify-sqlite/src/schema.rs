@@ -20,7 +20,11 @@
 //! `kind`: 0 progress, 1 lifecycle, 2 terminal. `state` of an attempt: where it
 //! left the delivery: 0 pending, 1 delivered, 2 dead, 3 superseded. `filter`: 1
 //! for queued, 2 for processing, added up. `reason`: 0 exhausted, 1 gone, 2
-//! address refused, 3 expired, 4 overtaken, 5 secret missing.
+//! address refused, 3 expired, 4 overtaken, 5 secret missing, 6 backlog full, 7
+//! URL invalid, 8 internal.
+//!
+//! `endpoint` of a dead letter is empty if it never came to one; its `url` is then
+//! the text that was given for one.
 //!
 //! A delivery's `job` is 0 if its job was forgotten; it then owns a copy of the
 //! job's name. A waiting progress owns a copy of its JSON, since the log drops

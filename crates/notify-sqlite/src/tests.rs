@@ -1,27 +1,31 @@
 //! What only this store can be asked: its files, its refusals, its damage. What
 //! every store does alike is asked by the suite, `notify-conformance`.
 
+mod bugs;
 mod damage;
+mod damaged_rows;
 mod log;
 mod opening;
 mod restarting;
+mod rows;
 mod sharing;
 mod space;
 mod threads;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use notify_core::delivery::{Attempt, Leased, Outcome, Settle};
 use notify_core::endpoint::EventFilter;
 use notify_core::event::{EventDraft, Fingerprint};
 use notify_core::store::{
-    Append, AppendError, Appended, Batch, FreshIds, List, RegisterWebhook, Registration, Room,
-    Store, StoreError, Written,
+    Answer, Append, Appended, Archive, Batch, EndpointChange, FreshIds, List, Operation, Refusal,
+    RegisterWebhook, Registered, Registration, Room, Store, StoreError, Sweep, Webhook, Written,
 };
 use notify_core::{
-    DeadReason, DeliveryId, EndpointId, EndpointUrl, Epoch, EventLimits, IdempotencyKey, JobEvent,
-    JobId, Secret, Timestamp,
+    DeadReason, EndpointId, EndpointUrl, Epoch, EventLimits, IdempotencyKey, JobEvent, JobId,
+    Secret, Timestamp,
 };
 use tempfile::TempDir;
 
@@ -59,6 +63,14 @@ impl Bench {
         SqliteStore::open(self.path(), options()).unwrap_err()
     }
 
+    /// Writes to the database behind the store's back.
+    #[track_caller]
+    fn tamper(&self, sql: &str) {
+        let conn = rusqlite::Connection::open(self.database()).unwrap();
+        let changed = conn.execute(sql, []).unwrap();
+        assert!(changed > 0, "{sql}");
+    }
+
     fn fresh(&self) -> FreshIds {
         let random = || {
             let next = self.next.get() + 1;
@@ -69,7 +81,6 @@ impl Bench {
         FreshIds {
             epoch: Epoch::from_random(random()),
             endpoint: EndpointId::from_random(random()),
-            deliveries: [random(), random()].map(DeliveryId::from_random),
         }
     }
 
@@ -79,6 +90,7 @@ impl Bench {
             draft: draft(event),
             idempotency: None,
             webhook: None,
+            has_global_secret: true,
             progress_min_interval: Duration::from_millis(500),
             fresh: self.fresh(),
         }
@@ -86,7 +98,7 @@ impl Bench {
 
     fn append_for(&self, webhook: &str, to: &str, event: JobEvent) -> Append {
         Append {
-            webhook: Some(url(webhook)),
+            webhook: Some(Webhook::To(url(webhook))),
             ..self.append(to, event)
         }
     }
@@ -125,20 +137,48 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-async fn write(store: &SqliteStore, now: Timestamp, appends: Vec<Append>) -> Written {
-    let batch = Batch {
-        appends,
+async fn write(store: &SqliteStore, now: Timestamp, batch: Batch) -> Written {
+    store.write(now, Arc::new(batch)).await.unwrap()
+}
+
+/// One operation for each, in one batch.
+fn asking(operations: impl IntoIterator<Item = Operation>) -> Batch {
+    Batch {
+        operations: operations.into_iter().collect(),
         ..Batch::default()
-    };
-    store.write(now, batch).await.unwrap()
+    }
+}
+
+async fn ask(store: &SqliteStore, now: Timestamp, operation: Operation) -> Result<Answer, Refusal> {
+    let written = write(store, now, asking([operation])).await;
+    written.answers.into_iter().next().unwrap()
 }
 
 async fn accept(store: &SqliteStore, append: Append) -> Appended {
-    write(store, NOW, vec![append])
-        .await
-        .appends
-        .remove(0)
-        .unwrap()
+    appended(ask(store, NOW, Operation::Append(append)).await).unwrap()
+}
+
+#[track_caller]
+fn appended(answer: Result<Answer, Refusal>) -> Result<Appended, Refusal> {
+    answer.map(|answer| match answer {
+        Answer::Appended(appended) => appended,
+        other => panic!("{other:?}"),
+    })
+}
+
+async fn register(store: &SqliteStore, registration: Registration) -> Registered {
+    match ask(store, NOW, Operation::Register(Box::new(registration))).await {
+        Ok(Answer::Registered(registered)) => registered,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Redelivers every dead letter; how many those were.
+async fn redeliver(store: &SqliteStore, now: Timestamp) -> u64 {
+    match ask(store, now, Operation::Redeliver(Sweep::all())).await {
+        Ok(Answer::Swept(swept)) => swept.count,
+        other => panic!("{other:?}"),
+    }
 }
 
 async fn settle(store: &SqliteStore, now: Timestamp, settles: Vec<Settle>) -> Written {
@@ -146,15 +186,23 @@ async fn settle(store: &SqliteStore, now: Timestamp, settles: Vec<Settle>) -> Wr
         settles,
         ..Batch::default()
     };
-    store.write(now, batch).await.unwrap()
+    write(store, now, batch).await
+}
+
+fn enable(endpoint: EndpointId, enabled: bool) -> Operation {
+    let change = EndpointChange::Enabled(enabled);
+    Operation::ChangeEndpoint { endpoint, change }
+}
+
+fn plenty() -> Room {
+    Room {
+        each: 1_000,
+        ..Room::default()
+    }
 }
 
 async fn claim(store: &SqliteStore, now: Timestamp) -> Vec<Leased> {
-    let room = Room {
-        each: 1_000,
-        ..Room::default()
-    };
-    store.claim(now, room, 1_000).await.unwrap().leased
+    store.claim(now, plenty(), 1_000).await.unwrap().leased
 }
 
 fn attempt(number: u32, status: u16) -> Attempt {

@@ -1,38 +1,39 @@
 //! The one writer: its transactions, and what it keeps in memory of them.
 //!
-//! The rows on disk are the truth. In memory are an index of what waits
-//! ([`Lanes`]), the leases, which are nowhere else, and rows that were needed
-//! lately ([`Jobs`], [`Endpoints`]). Rows of jobs and endpoints are written once
-//! at the end of a transaction, however often it changed them.
+//! **Cast.** The rows on disk are the truth. In memory are what is pending, with its
+//! leases, which are nowhere else ([`Pending`]), and rows that were needed lately
+//! ([`Known`]). The ledger decides; nothing is decided here.
+//!
+//! **Flow.** Rows are fetched (`fetch`), the ledger decides over them (`decide`), its
+//! changes are written (`apply`, `deliveries`), and once they are committed memory
+//! follows ([`Staged`]).
 //!
 //! A transaction ends in one of three ways. It is committed. Or it could not be
-//! carried out: it is rolled back, the index is rebuilt from disk, the leases
-//! are as before. Or the disk failed, so that nobody knows what it holds: the
-//! store is poisoned and does nothing more. A failed fsync is never repeated,
-//! because the kernel may have dropped the pages that it could not write.
+//! carried out: it is rolled back, and memory has never heard of it. Or the disk
+//! failed, so that nobody knows what it holds: the store is poisoned and does nothing
+//! more. A failed fsync is never repeated, because the kernel may have dropped the
+//! pages that it could not write.
 
-mod append;
+mod apply;
 mod clock;
-mod dead;
-mod endpoints;
+mod decide;
+mod deliveries;
+mod fetch;
 mod fold;
-mod jobs;
-mod lanes;
-mod leases;
+mod isolate;
+mod known;
 mod load;
-mod register;
-mod rule;
-mod settle;
+mod staged;
 mod trim;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::hash_map::RandomState;
 use std::fs::File;
-use std::sync::{Arc, OnceLock};
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use notify_core::Timestamp;
-use notify_core::delivery::Delivery;
-use notify_core::store::{Batch, Counters, Room, StoreError, Written};
+use notify_core::ledger::{Pending, Supply};
+use notify_core::store::{Counters, StoreError};
 use rusqlite::Connection;
 
 use crate::connect::WORKING_WAIT;
@@ -41,14 +42,15 @@ use crate::files::{DataDir, Space};
 use crate::options::SqliteOptions;
 use crate::rows::{MetaRow, number, unsigned};
 use crate::worker::Desk;
-use endpoints::Endpoints;
 use fold::Log;
-use jobs::Jobs;
-use lanes::Lanes;
-use leases::{Leases, Pacing};
+use known::Known;
+use staged::Staged;
 
 /// Why the store does nothing more, once it doesn't.
 pub(crate) type Poison = Arc<OnceLock<String>>;
+
+/// What the store holds, as of the last commit, for whoever reads it.
+pub(crate) type Shown = Arc<Mutex<Counters>>;
 
 /// Says no to everything once the store is poisoned.
 pub(crate) fn healthy(poison: &Poison) -> Result<(), StoreError> {
@@ -75,21 +77,20 @@ pub(crate) struct Writer {
     options: SqliteOptions,
     poison: Poison,
     space: Space,
-    lanes: Lanes,
-    leases: Leases,
-    pacing: Pacing,
-    jobs: Jobs,
-    endpoints: Endpoints,
+    pending: Pending,
+    known: Known,
     meta: MetaRow,
-    stored_meta: MetaRow,
-    /// Deliveries that this transaction made, so that a lease need not read them.
-    fresh: HashMap<i64, Delivery>,
+    supply: Supply,
+    shown: Shown,
     /// Whether what an earlier life left behind has been looked at by today's clock.
     taken_up: bool,
     /// The dead letter up to which retention was looked at in turn.
     swept: i64,
     /// Whether someone else held the database when it was last to be written to.
     held: bool,
+    /// Deciding over what names this job panics.
+    #[cfg(test)]
+    pub(crate) panics_at: Option<notify_core::JobId>,
 }
 
 impl Writer {
@@ -98,6 +99,7 @@ impl Writer {
         dir: &DataDir,
         options: SqliteOptions,
         poison: Poison,
+        shown: Shown,
     ) -> Result<Self, OpenError> {
         let mut conn = crate::connect::writer(dir, options.synchronous)?;
         let database = dir.files().database();
@@ -112,88 +114,45 @@ impl Writer {
             options,
             poison,
             space: Space::new(dir.files(), options.min_free_bytes),
-            lanes: Lanes::default(),
-            leases: Leases::new(),
-            pacing: Pacing::default(),
-            jobs: Jobs::default(),
-            endpoints: Endpoints::default(),
+            pending: Pending::default(),
+            known: Known::default(),
             meta: MetaRow::NEW,
-            stored_meta: MetaRow::NEW,
-            fresh: HashMap::new(),
+            supply: Supply {
+                number: 0,
+                // From a random one on, so that a lease of an earlier store over the
+                // same directory is not taken for one of this.
+                lease: u128::from(RandomState::new().build_hasher().finish()) << 64,
+            },
+            shown,
             taken_up: false,
             swept: 0,
             held: false,
+            #[cfg(test)]
+            panics_at: None,
         };
         let fault = |fault| OpenError::fault(&database, fault);
         writer.load().map_err(fault)?;
+        writer.show();
         let wait = writer.conn.busy_timeout(WORKING_WAIT);
         wait.map_err(|error| fault(error.into()))?;
         Ok(writer)
     }
 
-    pub(crate) fn write(&mut self, now: Timestamp, batch: Batch) -> Result<Written, StoreError> {
-        let low = !batch.appends.is_empty() && self.is_low();
-        self.transact(|writer| {
-            writer.take_up(now)?;
-            let mut room = batch.may_lease;
-            let mut written = Written::default();
-            let mut touched = BTreeSet::new();
-            for settle in batch.settles {
-                let outcome = writer.settle(now, settle, &mut written, &mut touched)?;
-                written.settles.push(outcome);
-            }
-            for append in batch.appends {
-                let outcome = writer.append(now, append, low, &mut touched)?;
-                // After each one, so that no progress is left in the middle of a
-                // lane, where the rule does not look.
-                for lane in outcome.iter().flat_map(|appended| &appended.lanes) {
-                    writer.rule(now, lane, &mut written)?;
-                }
-                written.appends.push(outcome);
-            }
-            for lane in touched {
-                writer.lease_head(now, &lane, &mut room, &mut written)?;
-            }
-            written.next_due = writer.lanes.next_due(now);
-            Ok(written)
-        })
+    /// Shows what the store holds.
+    fn show(&self) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        *shown = Counters {
+            jobs: unsigned(self.meta.jobs),
+            pending_deliveries: self.pending.total(),
+            dead_letters: unsigned(self.meta.dead_letters),
+            oldest_due_at: self.pending.oldest_due(),
+        };
     }
 
-    pub(crate) fn claim(
-        &mut self,
-        now: Timestamp,
-        room: Room,
-        limit: usize,
-    ) -> Result<Written, StoreError> {
-        self.transact(|writer| {
-            writer.take_up(now)?;
-            writer.claim_heads(now, room, limit)
-        })
-    }
-
-    pub(crate) fn next_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        healthy(&self.poison)?;
-        if !self.taken_up {
-            self.transact(|writer| writer.take_up(now))?;
-        }
-        Ok(self.lanes.next_due(now))
-    }
-
-    pub(crate) fn counters(&self) -> Result<Counters, StoreError> {
-        healthy(&self.poison)?;
-        let count = |number: i64| u64::try_from(number).unwrap_or_default();
-        Ok(Counters {
-            jobs: count(self.meta.jobs),
-            pending_deliveries: self.lanes.pending() as u64,
-            dead_letters: count(self.meta.dead_letters),
-            oldest_due_at: self.lanes.oldest_due(),
-        })
-    }
-
-    /// Does `work` as one transaction.
+    /// Does `work` as one transaction, and then takes over what it has staged.
     fn transact<T>(
         &mut self,
-        work: impl FnOnce(&mut Self) -> Result<T, Fault>,
+        work: impl FnOnce(&mut Self, &mut Staged) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
         healthy(&self.poison)?;
         let begun = self.begin();
@@ -201,18 +160,16 @@ impl Writer {
             // Nothing has begun, so there is nothing to undo.
             return Err(StoreError::NotNow);
         }
+        let mut staged = Staged::new(self.meta, self.supply);
         let outcome = begun.and_then(|()| {
-            let value = work(self)?;
-            self.flush()?;
+            let value = work(self, &mut staged)?;
+            self.flush(&mut staged)?;
             Ok(value)
         });
-        self.fresh.clear();
         match outcome {
             Ok(value) => match self.conn.execute_batch("COMMIT") {
                 Ok(()) => {
-                    self.leases.keep();
-                    self.jobs.forget_some();
-                    self.endpoints.forget_some();
+                    self.keep(staged);
                     Ok(value)
                 }
                 Err(error) => {
@@ -251,29 +208,21 @@ impl Writer {
         begun.map(drop)
     }
 
-    /// Writes the rows that were changed in memory.
-    fn flush(&mut self) -> Result<(), Fault> {
-        self.jobs.flush(&self.conn)?;
-        self.endpoints.flush(&self.conn)?;
-        if self.meta != self.stored_meta {
-            self.meta.store(&self.conn)?;
-            self.stored_meta = self.meta;
-        }
-        Ok(())
-    }
-
     /// Makes as if the transaction had never begun.
-    fn undo(&mut self, fault: Fault) -> StoreError {
+    fn undo(&self, fault: Fault) -> StoreError {
         // SQLite rolls some errors back by itself.
         let rolled_back = self.conn.is_autocommit() || self.conn.execute_batch("ROLLBACK").is_ok();
-        self.leases.put_back();
-        self.taken_up = false;
         if !rolled_back {
             self.poison("a rollback failed");
-        } else if let Err(worse) = self.load() {
-            self.poison(&format!("reading after a rollback failed: {worse}"));
         }
-        fault.into()
+        match fault {
+            // A single row refuses only what needs it, so it is the database itself.
+            Fault::Damaged(what) => {
+                tracing::error!(what, "the database is damaged");
+                StoreError::Failed(what)
+            }
+            fault => fault.into(),
+        }
     }
 
     fn poison(&self, why: &str) {
@@ -293,11 +242,15 @@ impl Writer {
         })
     }
 
-    /// The next number; orders what comes.
-    fn next_number(&mut self) -> i64 {
-        let number = self.meta.next_number;
-        self.meta.next_number += 1;
-        number
+    #[cfg(test)]
+    pub(crate) fn rows_written(&self) -> u64 {
+        self.conn.total_changes()
+    }
+
+    /// Remembers no row, as if others had been needed since.
+    #[cfg(test)]
+    pub(crate) fn forget_known(&mut self) {
+        self.known = Known::default();
     }
 
     /// Lets the database grow no further, or again.

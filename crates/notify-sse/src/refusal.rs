@@ -22,6 +22,11 @@ pub(crate) enum Refusal {
         /// When it may be worth another try.
         retry_after: Duration,
     },
+    /// It can't be read, and asking again won't help.
+    Broken {
+        /// The reason, by its name on the wire.
+        code: &'static str,
+    },
     /// The hub takes no calls now.
     Unavailable {
         /// The reason, by its name on the wire.
@@ -37,6 +42,9 @@ impl From<NotifyError> for Refusal {
             NotifyError::StoreFull | NotifyError::StoreFailed | NotifyError::OutcomeUnknown => {
                 Self::Unavailable { code: error.code() }
             }
+            NotifyError::RowDamaged(_) | NotifyError::Internal => {
+                Self::Broken { code: error.code() }
+            }
             // A wrong setting is the operator's business, not the reader's.
             _ => Self::NOT_READY,
         }
@@ -51,6 +59,7 @@ impl Refusal {
         match self {
             Self::CredentialsMissing => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Broken { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Overloaded { .. } | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -60,7 +69,7 @@ impl Refusal {
             Self::CredentialsMissing => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::Overloaded { .. } => "overloaded",
-            Self::Unavailable { code } => code,
+            Self::Broken { code } | Self::Unavailable { code } => code,
         }
     }
 
@@ -69,6 +78,7 @@ impl Refusal {
             Self::CredentialsMissing => "send Authorization: Bearer and the job's token",
             Self::Forbidden => "this token opens no such stream",
             Self::Overloaded { .. } => "there are too many streams; try again later",
+            Self::Broken { .. } => "this stream can't be read",
             Self::Unavailable { .. } => "the service is not available; try again later",
         }
     }
@@ -80,7 +90,7 @@ impl IntoResponse for Refusal {
         let answer = match self {
             Self::CredentialsMissing => answer.asking_for_bearer(),
             Self::Overloaded { retry_after } => answer.retry_after(retry_after),
-            Self::Forbidden | Self::Unavailable { .. } => answer,
+            Self::Forbidden | Self::Broken { .. } | Self::Unavailable { .. } => answer,
         };
         answer.into_response()
     }
@@ -97,6 +107,15 @@ mod tests {
         let malformed = JobId::parse("..").unwrap_err();
         let refusal = Refusal::from(NotifyError::from(malformed));
         assert_eq!(refusal, Refusal::Forbidden);
+    }
+
+    #[test]
+    fn what_stays_broken_is_not_called_unavailable() {
+        let damaged = Refusal::from(NotifyError::RowDamaged("a row".to_owned()));
+        assert_eq!(damaged.code(), "row_damaged");
+        assert_eq!(damaged.into_response().status(), 500);
+        let bug = Refusal::from(NotifyError::Internal);
+        assert_eq!((bug.code(), bug.status().as_u16()), ("internal", 500));
     }
 
     #[test]

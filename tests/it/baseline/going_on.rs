@@ -1,8 +1,8 @@
 //! A notifier goes on with it: tokens and keys hold, and what waits is delivered.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use notify_conformance::Ask as _;
 use notify_core::signing::{self, Accepts, Received};
 use notify_core::store::EndpointChange;
 use notify_core::{EndpointId, Secret, WebhookRequest};
@@ -38,7 +38,7 @@ async fn tokens_and_idempotency_keys_still_hold() {
                     notifier.notify_json(id, event.as_bytes(), url, once).await
                 };
                 let again = notify(&key["event"]).await.unwrap();
-                assert_eq!(again.to_string(), text(&key["id"]));
+                assert_eq!(again.id.to_string(), text(&key["id"]));
                 let other = notify(&json!({"status": "processing", "progress": 1})).await;
                 assert!(
                     matches!(other, Err(NotifyError::IdempotencyConflict)),
@@ -62,22 +62,24 @@ async fn what_waits_is_delivered() {
         notifier.start().await.unwrap();
         let requests = sent.wait_for(open.iter().map(Vec::len).sum()).await;
         check_delivered(&baseline, &requests, &open);
-        let store = Arc::clone(notifier.store().unwrap());
+        notifier.shutdown(Duration::from_secs(5)).await;
+        // Two can't have the directory at once.
+        drop(notifier);
+        let (store, now) = (baseline.open(), baseline.made_at().plus(LATER));
         for lane in &parked {
             let endpoint: EndpointId = text(&lane[0]["endpoint_id"]).parse().unwrap();
             let enable = EndpointChange::Enabled(true);
-            store.change_endpoint(endpoint, enable).await.unwrap();
+            let changed = store.change_endpoint(now, endpoint, enable).await;
+            assert!(changed.unwrap().is_some());
         }
-        notifier.shutdown(Duration::from_secs(5)).await;
-        // Two notifiers can't have the directory at once.
-        drop((store, notifier));
+        drop(store);
 
         let (notifier, sent) = baseline.notifier(LATER);
         notifier.start().await.unwrap();
         let requests = sent.wait_for(parked.iter().map(Vec::len).sum()).await;
         check_delivered(&baseline, &requests, &parked);
         notifier.shutdown(Duration::from_secs(5)).await;
-        let counters = notifier.store().unwrap().counters().await.unwrap();
+        let counters = notifier.archive().unwrap().counters().await.unwrap();
         assert_eq!(counters.pending_deliveries, 0);
         drop(notifier);
         let report = notify_sqlite::check(baseline.dir.path()).unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use notify_core::store::{DeadFilter, List, Room};
+use notify_core::store::{Archive as _, DeadFilter, List, Room};
 use notify_core::{JobId, Store, Timestamp};
 use notify_sqlite::SqliteStore;
 use serde_json::{Value, json};

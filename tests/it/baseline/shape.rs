@@ -4,7 +4,7 @@ use notify_core::delivery::{Attempt, DeadLetter, DeliveryView, Leased};
 use notify_core::endpoint::Endpoint;
 use notify_core::job::EventKind;
 use notify_core::store::{JobView, List};
-use notify_core::{JobStatus, Store, Timestamp};
+use notify_core::{Archive, JobStatus, Timestamp};
 use notify_sqlite::SqliteStore;
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ pub(super) fn leased_json(leased: &Leased) -> Value {
         "job_id": delivery.lane.job.as_str(),
         "event_id": delivery.record.id().to_string(),
         "endpoint_id": delivery.lane.endpoint.to_string(),
-        "url": delivery.url.as_str(),
+        "url": delivery.endpoint.url.as_str(),
         "generation": delivery.generation,
         "accepted_at": delivery.accepted_at.as_millis(),
         "due_at": delivery.due_at.as_millis(),
@@ -85,8 +85,8 @@ pub(super) fn dead_json(letter: &DeadLetter) -> Value {
         "id": letter.id.to_string(),
         "job_id": letter.job_id.as_str(),
         "event_id": letter.event_id.to_string(),
-        "endpoint_id": letter.endpoint_id.to_string(),
-        "url": letter.url.as_str(),
+        "endpoint_id": letter.endpoint_id.map(|id| id.to_string()),
+        "url": letter.url,
         "reason": letter.reason.as_str(),
         "died_at": letter.died_at.as_millis(),
         "attempts": attempts_json(&letter.history),

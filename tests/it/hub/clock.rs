@@ -143,7 +143,7 @@ async fn a_clock_that_was_wrong_before_or_at_the_start_stalls_no_retry() {
 
 /// Waits until so many attempts are written.
 async fn settled(life: &Life, attempts: usize) {
-    let store = life.notifier.store().unwrap();
+    let store = life.notifier.archive().unwrap();
     let job = notify_core::JobId::parse("job-1").unwrap();
     let list = || notify_core::store::List {
         limit: 9,

@@ -33,7 +33,7 @@ async fn delivery(notifier: &JobNotifier, job: &str) -> DeliveryView {
         cursor: None,
     };
     let job = JobId::parse(job).unwrap();
-    let deliveries = notifier.store().unwrap().deliveries(&job, list).await;
+    let deliveries = notifier.archive().unwrap().deliveries(&job, list).await;
     deliveries.unwrap().items.remove(0)
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Mutex;
 
-use notify_conformance::FlakyStore;
 use notify_core::delivery::{DeliveryState, DeliveryView};
-use notify_core::store::List;
+use notify_core::store::{List, StoreError};
 use notify_core::{Transport, TransportError};
 use notify_hub::{JobEvent, MemoryStore};
+use notify_tests::hooked_store::{HookedStore, Moment};
 use tokio::time::Instant;
 
 use super::*;
@@ -54,7 +54,7 @@ async fn only_delivery(notifier: &JobNotifier) -> DeliveryView {
         limit: 9,
         cursor: None,
     };
-    let store = notifier.store().unwrap();
+    let store = notifier.archive().unwrap();
     let listed = store.deliveries(&"job-1".parse().unwrap(), list).await;
     let [delivery] = &listed.unwrap().items[..] else {
         panic!()
@@ -130,26 +130,29 @@ async fn after_our_own_failure_the_receiver_has_all_its_attempts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_can_not_be_read_is_asked_for_ever_more_seldom() {
-    let sent = Arc::new(RecordingTransport::new());
-    let store = FlakyStore::new(MemoryStore::default(), 1, 0);
-    store.fail_endpoint_reads(5);
-    let builder = JobNotifier::builder(without_retries()).transport(Arc::clone(&sent));
-    let builder = builder.store(store);
-    let notifier = builder.clock(TokioClock::new()).build().unwrap();
-    let told = notifier.notify("job-1", JobEvent::queued(), Some(URL));
-    told.await.unwrap();
-
-    // After 1, 2, 4, 8 and 16 seconds more.
-    tokio::time::sleep(Duration::from_millis(30_500)).await;
-    assert!(sent.requests().is_empty());
-    assert!(only_delivery(&notifier).await.attempts.is_empty());
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(sent.requests().len(), 1);
-    let delivery = only_delivery(&notifier).await;
-    assert_eq!(
-        (delivery.state, delivery.attempts.len()),
-        (DeliveryState::Delivered, 1)
-    );
-    assert!(notifier.dead_letters().await.unwrap().is_empty());
+async fn no_attempt_reads_the_store() {
+    let sent = Arc::new(RecordingTransport::answering(|earlier, _| {
+        Ok(WebhookResponse {
+            status: if earlier.len() < 2 { 500 } else { 204 },
+            ..Default::default()
+        })
+    }));
+    let store = HookedStore::new(MemoryStore::default(), |call, moment| async move {
+        let is_write = ["write", "claim", "trim", "clock_set"].contains(&call);
+        if is_write || moment == Moment::After {
+            return Ok(());
+        }
+        Err(StoreError::Failed(format!("{call}: nothing can be read")))
+    });
+    let builder = JobNotifier::builder(config()).transport(Arc::clone(&sent));
+    let notifier = builder.store(store).clock(TokioClock::new()).build();
+    let notifier = notifier.unwrap();
+    for job in ["job-1", "job-2"] {
+        let told = notifier.notify(job, JobEvent::queued(), Some(URL));
+        told.await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    // Both, and what failed once more.
+    assert_eq!(sent.requests().len(), 4);
+    assert!(notifier.is_ready());
 }

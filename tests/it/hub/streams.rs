@@ -3,7 +3,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::StreamExt;
 use notify_conformance::Draw;
 use notify_core::Store;
-use notify_core::store::{Append, Batch, FreshIds, Retention, StoreError};
+use notify_core::retention::Retention;
+use notify_core::store::{Append, Batch, FreshIds, Operation, StoreError};
 use notify_hub::{EndReason, EventId, JobEvent, JobId, JobStatus, MemoryStore, StartFrom};
 use notify_tests::hooked_store::{HookedStore, Moment};
 use serde_json::json;
@@ -358,19 +359,19 @@ async fn a_jump_in_what_is_published_is_read_and_not_skipped() {
         draft: draft.unwrap(),
         idempotency: None,
         webhook: None,
+        has_global_secret: true,
         progress_min_interval: Duration::ZERO,
         fresh: FreshIds {
             epoch: notify_core::Epoch::from_random(9),
             endpoint: notify_core::EndpointId::from_random(9),
-            deliveries: [8, 9].map(notify_core::DeliveryId::from_random),
         },
     };
     let batch = Batch {
-        appends: vec![unheard],
+        operations: vec![Operation::Append(unheard)],
         ..Batch::default()
     };
-    let written = behind.write(TokioClock::START, batch).await.unwrap();
-    assert!(written.appends[0].is_ok());
+    let written = behind.write(TokioClock::START, Arc::new(batch)).await;
+    assert!(written.unwrap().answers[0].is_ok());
     // Reading on fails at first, and nobody else comes to read.
     fails.store(3, Ordering::SeqCst);
     notify(JobEvent::failed("x")).await.unwrap();

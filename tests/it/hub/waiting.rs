@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use notify_core::JobId;
 use notify_core::delivery::DeliveryState;
-use notify_core::store::{DeadFilter, List, StoreError};
+use notify_core::store::{List, StoreError};
 use notify_hub::{JobEvent, JobSpec, MemoryStore, NotifyError};
 use notify_tests::hooked_store::{HookedStore, Moment};
 
@@ -17,7 +17,6 @@ struct Refusals {
     writes_first: AtomicUsize,
     writes: AtomicUsize,
     claims: AtomicUsize,
-    others: AtomicUsize,
     refused: AtomicUsize,
 }
 
@@ -27,7 +26,6 @@ impl Refusals {
             "write" if take_one(&self.writes_first) => return false,
             "write" => &self.writes,
             "claim" => &self.claims,
-            "register" | "redeliver" => &self.others,
             _ => return false,
         };
         let refused = take_one(left);
@@ -79,7 +77,7 @@ async fn state_of(rig: &Rig, job: &str) -> DeliveryState {
         limit: 9,
         cursor: None,
     };
-    let store = rig.notifier.store().unwrap();
+    let store = rig.notifier.archive().unwrap();
     let listed = store.deliveries(&JobId::parse(job).unwrap(), list).await;
     listed.unwrap().items[0].state
 }
@@ -118,7 +116,6 @@ async fn a_store_that_is_held_for_long_refuses_callers_and_loses_no_delivery() {
         rig.run_for(Duration::from_millis(50)).await;
         assert!(refusals.refused.load(Ordering::SeqCst) > 0);
         refusals.set(ALWAYS, ALWAYS);
-        refusals.others.store(2, Ordering::SeqCst);
         let begun = tokio::time::Instant::now();
         let expected = match error {
             StoreError::Full => NotifyError::StoreFull,
@@ -135,7 +132,7 @@ async fn a_store_that_is_held_for_long_refuses_callers_and_loses_no_delivery() {
         }
         let refused = rig.notifier.create_job(JobSpec::default()).await;
         assert_eq!(refused.unwrap_err(), expected);
-        let refused = rig.notifier.redeliver(DeadFilter::default()).await;
+        let refused = rig.notifier.redeliver_all().await;
         assert_eq!(refused.unwrap_err(), expected);
         assert!(rig.notifier.is_ready());
         assert!(rig.notifier.job("job-1").await.unwrap().is_some());
@@ -174,7 +171,7 @@ async fn retention_keeps_up_with_what_ends() {
     let clock = TokioClock::new();
     let builder = JobNotifier::builder(config).transport(RecordingTransport::default());
     let notifier = builder.clock(clock).build().unwrap();
-    let count = async || notifier.store().unwrap().counters().await.unwrap().jobs;
+    let count = async || notifier.archive().unwrap().counters().await.unwrap().jobs;
     for second in 0..40 {
         for number in 0..1_000 {
             let job = format!("job-{second}-{number}");

@@ -2,6 +2,7 @@
 
 use notify_tests::http_client::{HttpAnswer, HttpRequest};
 use notify_tests::receiver::Receiver;
+use notify_tests::sse_client::StreamRequest;
 use serde_json::json;
 
 use super::{KEY, Server, check_field, check_refused};
@@ -99,15 +100,91 @@ async fn one_event_can_tell_an_endpoint_of_its_own() {
     );
 }
 
+/// That an event was accepted with this warning, and no other.
+#[track_caller]
+fn check_warned(answer: &HttpAnswer, code: &str) {
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let accepted = answer.json();
+    let warnings = accepted["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{accepted}");
+    assert_eq!(warnings[0]["code"], code);
+    assert_ne!(warnings[0]["message"].as_str().unwrap(), "");
+    assert_eq!(warnings[0].as_object().unwrap().len(), 2, "{accepted}");
+}
+
 #[tokio::test]
-async fn a_webhook_that_could_not_be_signed_is_refused() {
+async fn what_is_wrong_with_a_webhook_is_a_warning_and_the_stream_has_its_end() {
+    let without_secret = Server::start().await;
+    let server = Server::start_with(&[("NOTIFY_SIGNING_SECRET", "global-secret")]).await;
+    for (nth, (server, url, code)) in [
+        (&server, "", "url_invalid"),
+        (&server, "nonsense", "url_invalid"),
+        (&server, "ftp%3A%2F%2Fa.example%2F", "url_invalid"),
+        (&server, "%ff%00", "url_invalid"),
+        (&server, "http%3A%2F%2Fu:p@a.example", "url_invalid"),
+        (
+            &without_secret,
+            "http%3A%2F%2F127.0.0.1%3A9%2F",
+            "secret_missing",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let job = format!("job-{nth}");
+        let target = format!("/v1/jobs/{job}/events?webhook_url={url}");
+        for event in [QUEUED, r#"{"status":"failed"}"#] {
+            let request = HttpRequest::post(&*target, event).bearer(KEY);
+            let request = request.header("idempotency-key", event);
+            let first = request.send(server.address).await;
+            check_warned(&first, code);
+            // For a repeated key too.
+            let again = request.send(server.address).await;
+            assert_eq!((again.status, again.body), (202, first.body));
+        }
+        let stream = StreamRequest::of_job(&job).bearer(KEY);
+        let shown = stream.send(server.address).await.rest().await;
+        let shown: Vec<_> = shown.iter().map(|event| event.event.as_str()).collect();
+        assert_eq!(shown, ["queued", "failed"], "{url}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_webhook_is_logged_without_what_was_typed() {
+    let server = Server::start_with(&[("NOTIFY_SIGNING_SECRET", "global-secret")]).await;
+    for (job, url) in [
+        ("a", "https%3A%2F%2Fme:canary@a.example"),
+        ("b", "ftp%3A%2F%2Fa.example%2F%3Ftoken=canary"),
+    ] {
+        let target = format!("/v1/jobs/{job}/events?webhook_url={url}");
+        check_warned(&server.post(&target, QUEUED).await, "url_invalid");
+    }
+    let log = server.stop().await.stderr;
+    for job in ["a", "b"] {
+        let mut lines = log.lines().filter(|line| line.contains("url_invalid"));
+        let named = format!(r#""job":"{job}""#);
+        assert!(lines.any(|line| line.contains(&named)), "{log}");
+    }
+    assert!(!log.contains("canary"), "{log}");
+}
+
+#[tokio::test]
+async fn an_address_that_policy_refuses_takes_no_stream_away() {
+    let server = Server::start_with(&[("NOTIFY_SIGNING_SECRET", "global-secret")]).await;
+    let target = "/v1/jobs/a/events?webhook_url=http%3A%2F%2F10.0.0.1%2F";
+    for event in [QUEUED, r#"{"status":"failed"}"#] {
+        let answer = server.post(target, event).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+    }
+    let stream = StreamRequest::of_job("a").bearer(KEY);
+    let shown = stream.send(server.address).await.rest().await;
+    assert_eq!(shown.len(), 2);
+}
+
+#[tokio::test]
+async fn an_event_with_nothing_wrong_has_no_warnings() {
     let server = Server::start().await;
-    let target = "/v1/jobs/a/events?webhook_url=http%3A%2F%2F127.0.0.1%3A9%2F";
-    let refused = server.post(target, QUEUED).await;
-    check_field(&refused, "signing_secret_missing", "webhook_url");
-    assert_eq!(
-        server.get("/v1/jobs/a").await.status,
-        404,
-        "it was recorded"
-    );
+    let answer = server.post("/v1/jobs/a/events", QUEUED).await;
+    let accepted = answer.json();
+    assert_eq!(accepted.as_object().unwrap().len(), 2, "{accepted}");
 }

@@ -111,8 +111,9 @@ fn the_tests_import_only_what_users_can_import() {
 }
 
 #[test]
-fn the_fuzz_targets_import_only_the_core_and_the_verifier() {
-    check_imports("notify-fuzz", &["notify-core", "notify-verify"], &[]);
+fn the_fuzz_targets_import_only_what_reads_bytes_from_outside() {
+    let readers = ["notify-core", "notify-http", "notify-verify"];
+    check_imports("notify-fuzz", &readers, &[]);
 }
 
 #[test]
@@ -135,6 +136,13 @@ fn only_the_benches_name_reqwest() {
 fn only_the_transport_names_a_resolver() {
     // Every address that a name has must pass by the egress guard.
     check_named_only_by("hickory-resolver", &["notify-http"]);
+}
+
+#[test]
+fn only_the_transport_names_a_url_parser() {
+    // A URL that two parsers read apart is two receivers, or the wrong one. The fuzz
+    // target judges the transport by it.
+    check_named_only_by("url", &["notify-http", "notify-fuzz"]);
 }
 
 #[test]

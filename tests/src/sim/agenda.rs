@@ -29,8 +29,8 @@ pub(super) enum Step {
     Read,
     /// The operator does something.
     Operate,
-    /// The store forgets what is past its retention.
-    Trim { life: u64 },
+    /// A caller goes away, whatever becomes of its call.
+    Leave { ticket: u64 },
     /// Something breaks.
     Break,
     /// The process starts.
@@ -51,9 +51,9 @@ pub(super) struct Agenda {
 
 impl Agenda {
     const WALL_AT_START: Timestamp = Timestamp::from_secs(1_712_534_400);
-    /// What the wall clock is wrong by at most, in both directions: far enough
-    /// below what a store's due times may lie ahead.
-    const WALL_OFFSET_MAX: i64 = 2 * 3_600_000;
+    /// What the wall clock is wrong by at most, in both directions: ten days, less
+    /// than dead letters are kept for.
+    const WALL_OFFSET_MAX: i64 = 10 * 86_400_000;
 
     pub(super) fn new() -> Self {
         Self {

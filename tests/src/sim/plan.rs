@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use notify_core::commit::CommitLimits;
+use notify_core::retention::Retention;
 use notify_core::schedule::Limits;
-use notify_core::store::Retention;
 use notify_core::{EndpointUrl, JobId, RetryPolicy, Secret};
 use notify_hub::MemoryLimits;
 
@@ -19,8 +20,7 @@ pub(super) struct Plan {
     pub(super) policy: RetryPolicy,
     pub(super) timeout: Duration,
     pub(super) progress_min_interval: Duration,
-    pub(super) batch_operations_max: usize,
-    pub(super) claim_deliveries_max: usize,
+    pub(super) commit: CommitLimits,
     pub(super) memory: MemoryLimits,
     pub(super) retention: Retention,
     /// What a call of the store takes, in milliseconds, at most.
@@ -29,7 +29,17 @@ pub(super) struct Plan {
     pub(super) urls: Vec<EndpointUrl>,
     /// How often each of [`Self::urls`] fails, in percent.
     pub(super) failing: Vec<u64>,
-    pub(super) operator_secret: Secret,
+    /// What signs for endpoints without secrets of their own, if anything does.
+    pub(super) operator_secret: Option<Secret>,
+    /// Jobs that have something to say only when there is a rush.
+    pub(super) crowd: Vec<JobId>,
+    /// How often an event names a webhook that can't be sent to, in percent.
+    pub(super) unsendable: u64,
+    /// How often so many webhooks of a job can't be sent to that their dead letters
+    /// take several steps to move, in percent of what is said.
+    pub(super) many_letters: u64,
+    /// How often the clock is wrong by days when the process starts, in percent.
+    pub(super) clock_wrong: u64,
     /// How many times the services of the operator have something to say.
     pub(super) productions: u64,
     /// Breaks come so far apart, in milliseconds, on average.
@@ -62,8 +72,19 @@ impl Plan {
         });
         let failing = failing.collect();
         let jobs = (0..rng.between(1, 8)).map(|number| JobId::parse(&format!("job-{number}")).ok());
+        let crowd = if rng.percent(20) {
+            rng.between(10, 40)
+        } else {
+            0
+        };
+        let crowd = (0..crowd).map(|number| JobId::parse(&format!("crowd-{number}")).ok());
         let memory = MemoryLimits {
             pending_deliveries_max: if rng.percent(20) { 12 } else { 10_000 },
+            pending_per_endpoint_max: match rng.percent(15) {
+                true => usize::try_from(rng.between(2, 6)).ok()?,
+                false => 10_000,
+            },
+            dead_letters_max: 10_000,
             progress_events_max: usize::try_from(rng.between(1, 4)).ok()?,
             ..MemoryLimits::default()
         };
@@ -73,8 +94,11 @@ impl Plan {
             schedule,
             timeout: Duration::from_millis(rng.between(200, 5_000)),
             progress_min_interval: Duration::from_millis(*rng.pick(&[0, 100, 500])?),
-            batch_operations_max: usize::try_from(rng.between(1, 24)).ok()?,
-            claim_deliveries_max: usize::try_from(rng.between(1, 8)).ok()?,
+            commit: CommitLimits {
+                batch_operations_max: usize::try_from(rng.between(1, 24)).ok()?,
+                claim_deliveries_max: usize::try_from(rng.between(1, 8)).ok()?,
+                trim_rows_max: *rng.pick(&[1, 20, 512])?,
+            },
             memory,
             retention: Retention {
                 jobs: Duration::from_secs(*rng.pick(&[1, 20, 86_400])?),
@@ -84,7 +108,14 @@ impl Plan {
             jobs: jobs.collect::<Option<Vec<_>>>()?,
             urls,
             failing,
-            operator_secret: Secret::parse("the-operators-own-secret").ok()?,
+            operator_secret: match rng.percent(85) {
+                true => Some(Secret::parse("the-operators-own-secret").ok()?),
+                false => None,
+            },
+            crowd: crowd.collect::<Option<Vec<_>>>()?,
+            unsendable: *rng.pick(&[0, 10])?,
+            many_letters: *rng.pick(&[0, 0, 0, 0, 15])?,
+            clock_wrong: *rng.pick(&[0, 0, 30])?,
             productions: rng.between(3, 14),
             break_millis: *rng.pick(&[300, 1_500, 6_000])?,
             fault_phase_millis: rng.between(2_000, 20_000),

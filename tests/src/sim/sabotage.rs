@@ -1,8 +1,13 @@
 //! Ways to break the sender on purpose: a checker that can't fail is a defect.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify_core::commit::Work;
 use notify_core::delivery::{DeadReason, Delivery, Outcome, Settle};
-use notify_core::schedule::AttemptEnd;
+use notify_core::schedule::{AttemptEnd, Scheduler};
 use notify_core::signing::WEBHOOK_ID;
+use notify_core::store::{Batch, Room};
 use notify_core::{Keyring, Timestamp, TransportError, WebhookRequest, WebhookResponse};
 
 /// What is broken.
@@ -37,8 +42,10 @@ pub enum Sabotage {
     SkipOnReconnect,
     /// The store doesn't look at idempotency keys.
     ForgetKeys,
-    /// A redelivery is counted though none began.
-    CountRedeliveryTwice,
+    /// More dead letters are said to be moved than were.
+    CountSweepTwice,
+    /// A walk over dead letters ends with its first step.
+    StopSweepsEarly,
     /// A redelivery has a webhook id of its own.
     RenameRedelivery,
     /// During a rotation only the old secret signs.
@@ -57,42 +64,64 @@ pub enum Sabotage {
     SkipRecovery,
     /// Scheduling follows the wall clock.
     FollowTheWall,
+    /// The store is not told that the clock is another one.
+    LeaveWaitsBehind,
+    /// What a caller has asked for that has gone is not carried out.
+    ForgetTheGone,
+    /// A caller is answered twice.
+    AnswerTwice,
+    /// New heads are leased in passing as if nobody waited.
+    PassThoseWhoWait,
+    /// An event whose webhook can't be sent is refused.
+    RefuseForWebhook,
+    /// Whatever waits for an endpoint already, it gets more.
+    IgnoreBacklog,
+    /// Jobs are forgotten as soon as they have ended.
+    ForgetEarly,
+    /// A read that fails is taken for one that found nothing.
+    TakeFailedReadsForEmpty,
+    /// An attempt that panicked counts as the receiver's failure.
+    ChargePanics,
+    /// The scheduler does not hear that an endpoint was disabled.
+    SendToDisabled,
 }
 
 impl Sabotage {
     /// Falsifies what the process writes.
-    pub(super) fn settle(self, settle: &mut Settle, now: Timestamp) {
+    pub(super) fn settle(self, settle: &mut Settle) {
+        let at_once = Outcome::Retry {
+            after: Duration::ZERO,
+        };
         settle.outcome = match (self, settle.outcome) {
-            (Self::IgnoreDue, Outcome::Retry { .. }) => Outcome::Retry { due_at: now },
+            (Self::IgnoreDue, Outcome::Retry { .. }) => at_once,
             (
                 Self::NeverGiveUp,
                 Outcome::Dead {
                     reason: DeadReason::Exhausted,
                 },
-            ) => Outcome::Retry { due_at: now },
+            ) => at_once,
             (_, outcome) => outcome,
         };
     }
 
     /// Falsifies how an attempt ended.
-    pub(super) fn outcome(self, end: AttemptEnd) -> AttemptEnd {
-        match end {
-            AttemptEnd::Sent { at, .. } if self == Self::CallFailureDelivered => {
-                let outcome = Ok(WebhookResponse {
-                    status: 200,
-                    ..WebhookResponse::default()
-                });
-                AttemptEnd::Sent { at, outcome }
-            }
-            AttemptEnd::Sent {
-                at,
-                outcome: Err(TransportError::Internal(_)),
-            } if self == Self::ChargeOwnFailures => {
-                let outcome = Err(TransportError::Connect);
-                AttemptEnd::Sent { at, outcome }
-            }
-            end => end,
-        }
+    pub(super) fn outcome(self, end: AttemptEnd, at: Timestamp) -> AttemptEnd {
+        let outcome = match (self, &end) {
+            (Self::CallFailureDelivered, AttemptEnd::Sent { .. }) => Ok(WebhookResponse {
+                status: 200,
+                ..WebhookResponse::default()
+            }),
+            (
+                Self::ChargeOwnFailures,
+                AttemptEnd::Sent {
+                    outcome: Err(TransportError::Internal(_)),
+                    ..
+                },
+            )
+            | (Self::ChargePanics, AttemptEnd::OwnFailure) => Err(TransportError::Connect),
+            _ => return end,
+        };
+        AttemptEnd::Sent { at, outcome }
     }
 
     /// Falsifies what a request is signed with.
@@ -112,6 +141,26 @@ impl Sabotage {
                     value.push('0');
                 }
             }
+        }
+    }
+
+    /// Falsifies how much room the store is told of.
+    pub(super) fn work(self, work: Work, scheduler: &Scheduler) -> Work {
+        let room = match self {
+            Self::IgnoreRoom => Room {
+                each: u32::MAX,
+                ..Room::default()
+            },
+            Self::PassThoseWhoWait => scheduler.room(),
+            _ => return work,
+        };
+        match work {
+            Work::Write(batch) => Work::Write(Arc::new(Batch {
+                may_lease: room,
+                ..Batch::clone(&batch)
+            })),
+            Work::Claim { limit, .. } if self == Self::IgnoreRoom => Work::Claim { room, limit },
+            work => work,
         }
     }
 }

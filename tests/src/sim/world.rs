@@ -7,23 +7,24 @@ mod process;
 mod producing;
 mod reading;
 mod sending;
+mod storing;
 
 use std::collections::BTreeMap;
 
+use notify_core::Timestamp;
 use notify_core::delivery::Settle;
-use notify_core::store::Store;
-use notify_core::{EndpointUrl, Secret, Timestamp};
 
+use self::operating::Secrets;
 use self::process::Process;
 use self::producing::Call;
 use self::reading::Reader;
 use self::sending::Attempt;
 use super::agenda::{Agenda, Step};
-use super::ledger::{Breach, Invariant, Ledger, Moment};
+use super::audit::{Audit, Breach, Invariant, Moment};
 use super::plan::Plan;
 use super::rng::Rng;
 use super::sabotage::Sabotage;
-use super::store::{SimStore, at_once};
+use super::store::SimStore;
 use super::trace::Trace;
 use super::{Figures, Violation};
 
@@ -37,7 +38,7 @@ pub(super) struct World {
     agenda: Agenda,
     trace: Trace,
     store: SimStore,
-    ledger: Ledger,
+    audit: Audit,
     sabotage: Sabotage,
     /// `None` while it is down.
     process: Option<Process>,
@@ -49,13 +50,17 @@ pub(super) struct World {
     /// Calls with a key, to be made a second time.
     past_calls: Vec<Call>,
     readers: Vec<Reader>,
-    /// Each receiver's own active secrets, oldest first.
-    secrets: Vec<(EndpointUrl, Vec<Secret>)>,
-    /// Leases that have ended.
-    stale: Vec<Settle>,
+    /// What each receiver checks with.
+    secrets: Vec<Secrets>,
+    /// Leases that have ended, each with the life in which it did.
+    stale: Vec<(u64, Settle)>,
+    /// What the last process went by when it ended, and when that was.
+    last_time: Option<(Timestamp, u64)>,
     productions_left: u64,
     next_number: u64,
     healing: bool,
+    /// Whether nothing from before it is under way any more.
+    healed: bool,
     figures: Figures,
 }
 
@@ -69,7 +74,7 @@ impl World {
             agenda: Agenda::new(),
             trace: Trace::new(traced),
             store: SimStore::new(plan.memory, sabotage),
-            ledger: Ledger::new(&plan),
+            audit: Audit::new(&plan),
             sabotage,
             process: None,
             lives: 0,
@@ -79,9 +84,11 @@ impl World {
             readers: Vec::new(),
             secrets: Vec::new(),
             stale: Vec::new(),
+            last_time: None,
             productions_left: plan.productions,
             next_number: 0,
             healing: false,
+            healed: false,
             figures: Figures::default(),
             plan,
         };
@@ -110,21 +117,23 @@ impl World {
     /// Runs to the end: everything has settled, or something is wrong.
     pub(super) fn run(mut self) -> (Result<Figures, Violation>, u64) {
         let mut deadline = u64::MAX;
-        while !self.ledger.is_broken()
+        while !self.audit.is_broken()
+            && !self.is_over()
             && let Some(step) = self.agenda.next()
         {
             self.figures.steps += 1;
             let now = self.agenda.now();
             if self.process.is_some() {
-                self.ledger.ticks(self.moment());
+                self.audit.ticks(self.moment());
             }
-            let drained = now <= deadline || self.ledger.pending() == 0;
+            let drained = now <= deadline || self.audit.pending() == 0;
+            self.check_answered(now <= deadline);
             let endless = self.figures.steps > STEPS_MAX;
-            self.ledger.check(!endless, Invariant::I14, || {
+            self.audit.check(!endless, Invariant::I14, || {
                 "it goes round in circles".to_owned()
             });
-            let waiting = (!drained).then(|| self.ledger.waiting());
-            self.ledger.check(drained, Invariant::I14, || {
+            let waiting = (!drained).then(|| self.audit.waiting());
+            self.audit.check(drained, Invariant::I14, || {
                 format!("no due time explains why these still wait: {waiting:?}")
             });
             if matches!(step, Step::Read | Step::Break | Step::Heal) {
@@ -132,17 +141,17 @@ impl World {
             }
             if step == Step::Heal {
                 self.heal();
-                deadline = now + self.drain_millis_max();
+                deadline = now.saturating_add(self.drain_millis_max());
             } else {
                 self.take(step);
             }
         }
-        if !self.ledger.is_broken() {
+        if !self.audit.is_broken() {
             self.check_end();
         }
         self.sum_up();
         let hash = self.trace.hash();
-        match self.ledger.take_breach() {
+        match self.audit.take_breach() {
             None => (Ok(self.figures), hash),
             Some(Breach { invariant, what }) => {
                 let trace = self.trace.into_lines();
@@ -155,6 +164,7 @@ impl World {
         match step {
             Step::Produce => self.produce(),
             Step::Ask { ticket } => self.ask(ticket),
+            Step::Leave { ticket } => self.leave(ticket),
             Step::Commit { life } if self.lives_on(life) => self.commit(),
             Step::StoreWorks { life } if self.lives_on(life) => self.store_works(),
             Step::StoreAnswers { life } if self.lives_on(life) => self.store_answers(),
@@ -163,7 +173,6 @@ impl World {
             Step::Ends { life, attempt } => self.ends(life, attempt),
             Step::Read => self.read(),
             Step::Operate => self.operate(),
-            Step::Trim { life } if self.lives_on(life) => self.trim(),
             Step::Break => self.break_something(),
             Step::Start => self.start(),
             // What belonged to a process that is gone, or is no step of its own.
@@ -171,44 +180,57 @@ impl World {
         }
     }
 
+    /// Whether everything has healed and come to rest.
+    fn is_over(&self) -> bool {
+        let at_rest = |process: &Process| process.call.is_none() && process.is_idle();
+        self.healed
+            && self.calls.is_empty()
+            && self.audit.pending() == 0
+            && self.process.as_ref().is_some_and(at_rest)
+    }
+
     /// What the backlog may take to drain: as long as the latest due time asks
     /// for, and some minutes. No due time may be further off than 29 h.
     fn drain_millis_max(&mut self) -> u64 {
-        let now = self.sched_now();
-        let last = self.ledger.last_due().unwrap_or(now);
-        let wait = u64::try_from(last.since(now).as_millis()).unwrap_or(u64::MAX);
-        self.ledger
+        let now = self.agenda.now();
+        let wait = self.audit.last_due().unwrap_or(now).saturating_sub(now);
+        self.audit
             .check(wait <= 29 * 3_600_000, Invariant::I16, || {
                 format!("a delivery is due only in {wait} ms")
             });
-        wait.saturating_add(10 * 60_000)
+        wait.saturating_add(15 * 60_000)
     }
 
     /// At the end nothing is pending, nothing is held, and every reader has read
     /// everything that it must not miss.
     fn check_end(&mut self) {
-        let now = self.sched_now();
-        self.ledger.audit_all(now, &self.store);
-        let pending = self.ledger.pending();
-        let waiting = self.ledger.waiting();
-        self.ledger.check(pending == 0, Invariant::I14, || {
+        self.audit.audit_all(self.agenda.now(), &self.store);
+        let pending = self.audit.pending();
+        let waiting = self.audit.waiting();
+        self.audit.check(pending == 0, Invariant::I14, || {
             format!("nothing is to come, and these wait: {waiting}")
         });
-        let calls = self.calls.len();
-        self.ledger.check(calls == 0, Invariant::I14, || {
-            format!("{calls} callers wait for their answer for ever")
-        });
+        self.check_answered(false);
         if let Some(process) = &self.process {
             let idle = process.is_idle();
-            self.ledger.check(idle, Invariant::I13, || {
+            self.audit.check(idle, Invariant::I13, || {
                 "a scheduler with nothing to do still holds something".to_owned()
             });
         }
         self.finish_reading();
     }
 
+    /// Nobody's call is forgotten, also if he has gone.
+    fn check_answered(&mut self, may_wait: bool) {
+        let calls = self.calls.len();
+        self.audit
+            .check(may_wait || calls == 0, Invariant::Answered, || {
+                format!("{calls} calls are never answered, whoever waits for it")
+            });
+    }
+
     fn sum_up(&mut self) {
-        let account = self.ledger.figures;
+        let account = self.audit.figures;
         self.figures.seeds = 1;
         self.figures.events = account.events;
         self.figures.attempts = account.attempts;
@@ -216,20 +238,11 @@ impl World {
         self.figures.dead = account.dead;
         self.figures.superseded = account.superseded;
         self.figures.redeliveries = account.redeliveries;
+        self.figures.dropped = account.dropped;
+        self.figures.unsent = account.unsent;
+        self.figures.backlog_full = account.backlog_full;
+        self.figures.passed = account.passed;
         self.figures.duplicates = account.duplicates;
-    }
-
-    fn trim(&mut self) {
-        let now = self.sched_now();
-        let trimmed = self.store.memory().trim(now, self.plan.retention, 512);
-        if at_once(trimmed).unwrap_or_default().forgotten > 0 {
-            self.note(|| "trimmed".to_owned());
-            self.ledger.trimmed(now, &self.store);
-        }
-        if !self.healing {
-            let life = self.lives;
-            self.agenda.plan(1_000, Step::Trim { life });
-        }
     }
 
     fn lives_on(&self, life: u64) -> bool {
@@ -241,7 +254,7 @@ impl World {
         let follows = self.sabotage == Sabotage::FollowTheWall;
         match &self.process {
             Some(process) if !follows => process.time(self.agenda.now()),
-            _ => self.agenda.wall(),
+            Some(_) | None => self.agenda.wall(),
         }
     }
 
@@ -262,14 +275,22 @@ impl World {
         self.next_number
     }
 
+    /// A few of each life are enough; the oldest are the most different.
     fn keep_stale(&mut self, settles: &[Settle]) {
-        // A few are enough; the oldest are the most different.
-        let room = 16usize.saturating_sub(self.stale.len());
-        self.stale.extend(settles.iter().take(room).cloned());
+        let life = self.lives;
+        let kept = self.stale.iter().filter(|(of, _)| *of == life).count();
+        let room = 4usize.saturating_sub(kept);
+        let more = settles.iter().take(room).cloned();
+        self.stale.extend(more.map(|settle| (life, settle)));
     }
 
-    fn stale_settle(&mut self) -> Option<Settle> {
-        let index = self.rng.index(self.stale.len())?;
-        Some(self.stale.swap_remove(index))
+    /// Settles of several earlier lives.
+    fn stale_settles(&mut self) -> Vec<Settle> {
+        let mut settles = Vec::new();
+        for _ in 0..self.rng.between(1, 4) {
+            let index = self.rng.index(self.stale.len());
+            settles.extend(index.map(|index| self.stale.swap_remove(index).1));
+        }
+        settles
     }
 }

@@ -1,8 +1,11 @@
 //! Appending: what is accepted is kept as it is, what is refused was never there.
 
+use crate::ask;
+use crate::rig::deliveries_of;
+use notify_core::Archive;
 use notify_core::delivery::{DeliveryState, Outcome};
 use notify_core::job::{EventKind, JobHead};
-use notify_core::store::{Append, AppendError, Batch};
+use notify_core::store::{Append, Batch, Refusal, Webhook};
 use notify_core::{EventId, JobEvent, JobStatus, Store};
 
 use super::rig::{PLENTY, Rig, completed, event, job, secs, url};
@@ -33,7 +36,7 @@ pub async fn an_event_as_large_as_events_may_be_is_kept(factory: &impl StoreFact
     let large = rig.append("job", JobEvent::failed("x".repeat(250_000)));
     let record = rig
         .accept(Append {
-            webhook: Some(url("a")),
+            webhook: Some(Webhook::To(url("a"))),
             ..large
         })
         .await
@@ -48,7 +51,7 @@ pub async fn sequences_are_dense_over_interleaved_jobs(factory: &impl StoreFacto
         let jobs = ["a", "b", "a", "c", "b", "a"];
         let appends = jobs.map(|job| rig.append(job, JobEvent::queued()));
         let written = rig.write(appends.into()).await;
-        assert!(written.appends.iter().all(Result::is_ok));
+        assert!(ask::appended(&written).iter().all(Result::is_ok));
     }
     for (job, count) in [("a", 9), ("b", 6), ("c", 3)] {
         assert_eq!(rig.sequences(job).await, (1..=count).collect::<Vec<_>>());
@@ -67,7 +70,7 @@ pub async fn a_refused_append_takes_no_sequence(factory: &impl StoreFactory) {
     let written = rig
         .write(vec![once(), once(), once(), rig.append("job", completed())])
         .await;
-    assert!(written.appends[1].is_err() && written.appends[2].is_err());
+    assert!(ask::appended(&written)[1].is_err() && ask::appended(&written)[2].is_err());
     assert_eq!(rig.sequences("job").await, [1, 2]);
 }
 
@@ -90,8 +93,7 @@ pub async fn a_progress_is_processing_after_processing(factory: &impl StoreFacto
     let appends = together.map(|status| rig.append("job", event(status)));
     let written = rig.write(appends.into()).await;
     kinds.extend(
-        written
-            .appends
+        ask::appended(&written)
             .into_iter()
             .map(|append| append.unwrap().record.kind()),
     );
@@ -118,12 +120,12 @@ pub async fn nothing_follows_a_terminal_event(factory: &impl StoreFactory) {
         let written = rig
             .write(appends.map(|status| rig.append(name, event(status))).into())
             .await;
-        let terminal = written.appends[1].as_ref().unwrap().record.id();
-        let finished = Err(AppendError::Finished { terminal });
-        assert_eq!(written.appends[2..], [finished.clone(), finished]);
+        let terminal = ask::appended(&written)[1].as_ref().unwrap().record.id();
+        let finished = Err(Refusal::Finished { terminal });
+        assert_eq!(ask::appended(&written)[2..], [finished.clone(), finished]);
         for status in JobStatus::ALL {
             let refused = rig.refuse(rig.append(name, event(status))).await;
-            assert_eq!(refused, AppendError::Finished { terminal });
+            assert_eq!(refused, Refusal::Finished { terminal });
         }
         assert_eq!(rig.sequences(name).await, [1, 2]);
     }
@@ -135,10 +137,10 @@ pub async fn a_job_has_a_thousand_lifecycle_events_and_an_end(factory: &impl Sto
     for _ in 0..4 {
         let appends = (0..max / 4).map(|_| rig.append("job", JobEvent::queued()));
         let written = rig.write(appends.collect()).await;
-        assert!(written.appends.iter().all(Result::is_ok));
+        assert!(ask::appended(&written).iter().all(Result::is_ok));
     }
     for status in [JobStatus::Queued, JobStatus::Processing] {
-        check_refused_without_a_trace(&rig, rig.append("job", event(status)), AppendError::TooMany)
+        check_refused_without_a_trace(&rig, rig.append("job", event(status)), Refusal::TooMany)
             .await;
     }
     let end = rig.accept(rig.append("job", completed())).await.record;
@@ -161,14 +163,27 @@ pub async fn a_refused_append_changes_nothing(factory: &impl StoreFactory) {
         .id();
     rig.wait(secs(1));
 
-    let finished = AppendError::Finished { terminal };
-    check_refused_without_a_trace(&rig, rig.append("ended", JobEvent::queued()), finished).await;
+    let finished = Refusal::Finished { terminal };
+    check_refused_without_a_trace(
+        &rig,
+        rig.append("ended", JobEvent::queued()),
+        finished.clone(),
+    )
+    .await;
     let keyed = rig.append_once("other", "ended", JobEvent::queued());
     check_refused_without_a_trace(&rig, keyed, finished).await;
     let again = rig.append_once("key", "ended", JobEvent::queued());
-    check_refused_without_a_trace(&rig, again, AppendError::Duplicate { first }).await;
+    check_refused_without_a_trace(
+        &rig,
+        again,
+        Refusal::Duplicate {
+            first,
+            unsent: None,
+        },
+    )
+    .await;
     let other = rig.append_once("key", "ended", JobEvent::processing(3));
-    check_refused_without_a_trace(&rig, other, AppendError::Conflict).await;
+    check_refused_without_a_trace(&rig, other, Refusal::Conflict).await;
 }
 
 pub async fn a_full_store_refuses_without_a_trace(factory: &impl StoreFactory) {
@@ -181,9 +196,9 @@ pub async fn a_full_store_refuses_without_a_trace(factory: &impl StoreFactory) {
     )
     .await;
     let refused = fill(&rig).await;
-    assert_eq!(refused, AppendError::Full);
+    assert_eq!(refused, Refusal::Full);
     let keyed = rig.append_once("key", "new", JobEvent::queued());
-    check_refused_without_a_trace(&rig, keyed, AppendError::Full).await;
+    check_refused_without_a_trace(&rig, keyed, Refusal::Full).await;
     assert!(rig.store.job(&job("new")).await.unwrap().is_none());
 
     let leased = rig.claim().await;
@@ -216,12 +231,16 @@ pub async fn a_settle_makes_room_for_an_append_of_its_batch(factory: &impl Store
                 .into_iter()
                 .map(|leased| rig.end(leased, Outcome::Delivered))
                 .collect(),
-            appends: vec![rig.append_for(&url("a"), "late", JobEvent::queued())],
+            operations: ask::appends(vec![rig.append_for(&url("a"), "late", JobEvent::queued())]),
             ..Batch::default()
         })
         .await;
     assert!(written.settles.iter().all(Result::is_ok));
-    assert!(written.appends[0].is_ok(), "{:?}", written.appends);
+    assert!(
+        ask::appended(&written)[0].is_ok(),
+        "{:?}",
+        ask::appended(&written)
+    );
 }
 
 pub async fn a_refusal_leaves_the_rest_of_its_batch_alone(factory: &impl StoreFactory) {
@@ -238,7 +257,10 @@ pub async fn a_refusal_leaves_the_rest_of_its_batch_alone(factory: &impl StoreFa
             rig.append_for(&url("b"), "after", JobEvent::queued()),
         ])
         .await;
-    assert_eq!(written.appends[1], Err(AppendError::Finished { terminal }));
+    assert_eq!(
+        ask::appended(&written)[1],
+        Err(Refusal::Finished { terminal })
+    );
     assert_eq!(rig.sequences("before").await, [1]);
     assert_eq!(rig.states("after").await, [(1, DeliveryState::Pending)]);
     assert_eq!(rig.store.endpoint_at(&url("a")).await.unwrap(), None);
@@ -247,7 +269,11 @@ pub async fn a_refusal_leaves_the_rest_of_its_batch_alone(factory: &impl StoreFa
 pub async fn an_empty_batch_writes_nothing(factory: &impl StoreFactory) {
     let rig = Rig::fresh(factory).await;
     let written = rig.write_batch(Batch::default()).await;
-    assert!(written.settles.is_empty() && written.appends.is_empty() && written.leased.is_empty());
+    assert!(
+        written.settles.is_empty()
+            && ask::appended(&written).is_empty()
+            && written.leased.is_empty()
+    );
     assert_eq!(
         rig.store.counters().await.unwrap(),
         notify_core::store::Counters::default()
@@ -255,10 +281,10 @@ pub async fn an_empty_batch_writes_nothing(factory: &impl StoreFactory) {
 }
 
 /// Appends for one endpoint, a job each, until one is refused.
-async fn fill<S: Store>(rig: &Rig<S>) -> AppendError {
+async fn fill<S: Store>(rig: &Rig<S>) -> Refusal {
     for number in 0..PLENTY {
         let append = rig.append_for(&url("full"), &format!("job-{number}"), JobEvent::queued());
-        if let Err(refused) = rig.write(vec![append]).await.appends.remove(0) {
+        if let Err(refused) = ask::appended(&rig.write(vec![append]).await).remove(0) {
             assert!((4..=6).contains(&number), "{number}");
             assert_eq!(rig.pending().await, number as u64);
             return refused;
@@ -268,12 +294,12 @@ async fn fill<S: Store>(rig: &Rig<S>) -> AppendError {
 }
 
 /// The append also names an endpoint that nobody has named yet.
-async fn check_refused_without_a_trace<S: Store>(rig: &Rig<S>, append: Append, why: AppendError) {
+async fn check_refused_without_a_trace<S: Store>(rig: &Rig<S>, append: Append, why: Refusal) {
     let append = Append {
-        webhook: Some(url("never-heard-of")),
+        webhook: Some(Webhook::To(url("never-heard-of"))),
         ..append
     };
-    let deliveries = append.fresh.deliveries;
+    let deliveries = deliveries_of(EventId::new(append.fresh.epoch, 1));
     let all = async || {
         let mut lines = snapshot(&rig.store, rig.now(), &deliveries).await;
         lines.extend(endpoint_lines(&rig.store).await);

@@ -1,9 +1,9 @@
 //! Registrations: tokens, endpoints and their secrets.
 
+use crate::Ask;
+use notify_core::Archive;
 use notify_core::endpoint::EventFilter;
-use notify_core::store::{
-    EndpointChange, RegisterError, RegisterWebhook, Registration, StoreError,
-};
+use notify_core::store::{EndpointChange, Refusal, RegisterWebhook, Registration, StoreError};
 use notify_core::{EndpointId, JobEvent, JobStatus, Keyring, Secret, Store};
 
 use super::StoreFactory;
@@ -39,6 +39,7 @@ async fn keyring<S: Store>(rig: &Rig<S>) -> Option<Keyring> {
         .unwrap()
         .unwrap()
         .keyring
+        .clone()
 }
 
 pub async fn a_registration_makes_a_job_with_a_token(factory: &impl StoreFactory) {
@@ -97,10 +98,7 @@ pub async fn a_registered_job_is_not_registered_again(factory: &impl StoreFactor
         webhook,
         ..rig.registration("job")
     };
-    assert!(matches!(
-        rig.register(again).await,
-        Err(RegisterError::JobExists)
-    ));
+    assert!(matches!(rig.register(again).await, Err(Refusal::JobExists)));
     assert_eq!(all().await, before);
 }
 
@@ -210,7 +208,7 @@ async fn check_conflict<S: Store>(rig: &Rig<S>, registration: Registration) {
     let before = all().await;
     assert!(matches!(
         rig.register(registration).await,
-        Err(RegisterError::SecretConflict)
+        Err(Refusal::SecretConflict)
     ));
     assert_eq!(all().await, before);
 }
@@ -228,7 +226,7 @@ pub async fn a_keyring_is_replaced_whole(factory: &impl StoreFactory) {
         let change = EndpointChange::Keyring(Box::new(ring.clone()));
         let changed = rig
             .store
-            .change_endpoint(id, change)
+            .change_endpoint(rig.now(), id, change)
             .await
             .unwrap()
             .unwrap();
@@ -244,7 +242,10 @@ pub async fn an_unknown_endpoint_is_not_changed(factory: &impl StoreFactory) {
     let unknown = EndpointId::from_random(7);
     let change = EndpointChange::Enabled(false);
     let nothing: Result<_, StoreError> = Ok(None);
-    assert_eq!(rig.store.change_endpoint(unknown, change).await, nothing);
+    assert_eq!(
+        rig.store.change_endpoint(rig.now(), unknown, change).await,
+        nothing
+    );
     assert_eq!(rig.store.endpoint(unknown).await, nothing);
     assert_eq!(rig.store.endpoint_at(&url("a")).await, nothing);
 }
@@ -262,7 +263,10 @@ pub async fn endpoints_are_listed_newest_first(factory: &impl StoreFactory) {
     let newest_first: Vec<_> = names.iter().rev().map(|name| url(name)).collect();
     for limit in [1, 2, 5, 6] {
         let listed = paged(limit, async |list| rig.store.endpoints(list).await.unwrap()).await;
-        let urls: Vec<_> = listed.into_iter().map(|endpoint| endpoint.url).collect();
+        let urls: Vec<_> = listed
+            .into_iter()
+            .map(|endpoint| endpoint.url.clone())
+            .collect();
         assert_eq!(urls, newest_first);
     }
 }

@@ -1,5 +1,7 @@
 //! Which endpoints an event is delivered to.
 
+use crate::ask;
+use notify_core::Archive;
 use notify_core::delivery::{DeliveryState, Outcome};
 use notify_core::endpoint::EventFilter;
 use notify_core::store::{RegisterWebhook, Registration};
@@ -113,7 +115,11 @@ pub async fn an_endpoint_is_one_by_its_url(factory: &impl StoreFactory) {
         .unwrap()
         .unwrap();
     assert_eq!(
-        (endpoint.url, endpoint.enabled, endpoint.keyring),
+        (
+            endpoint.url.clone(),
+            endpoint.enabled,
+            endpoint.keyring.clone()
+        ),
         (url("a"), true, None)
     );
     assert_eq!(rig.endpoint_id(&url("a")).await, endpoint.id);
@@ -125,7 +131,7 @@ pub async fn one_batch_makes_an_endpoint_once(factory: &impl StoreFactory) {
     let appends = jobs.map(|job| rig.append_for(&url("a"), job, JobEvent::queued()));
     let written = rig.write(appends.into()).await;
     let endpoint = rig.endpoint_id(&url("a")).await;
-    for append in written.appends {
+    for append in ask::appended(&written) {
         assert_eq!(append.unwrap().lanes[0].endpoint, endpoint);
     }
 }

@@ -18,6 +18,7 @@
 
 mod pair;
 mod plan;
+mod step;
 mod witness;
 
 use std::fmt::Write as _;

@@ -1,8 +1,11 @@
 //! One idempotency key, one event.
 
+use crate::ask;
+use notify_core::Archive;
 use notify_core::job::JobHead;
-use notify_core::store::{Append, AppendError, Retention};
-use notify_core::{EventLimits, IdempotencyKey, JobEvent, Store};
+use notify_core::retention::Retention;
+use notify_core::store::{Append, Refusal};
+use notify_core::{EventLimits, IdempotencyKey, JobEvent};
 
 use super::StoreFactory;
 use super::rig::{Rig, completed, job, secs, url};
@@ -18,7 +21,13 @@ pub async fn a_repetition_returns_the_first_event(factory: &impl StoreFactory) {
     for _ in 0..3 {
         rig.wait(secs(3_600));
         let again = rig.append_once("key", "job", JobEvent::queued());
-        assert_eq!(rig.refuse(again).await, AppendError::Duplicate { first });
+        assert_eq!(
+            rig.refuse(again).await,
+            Refusal::Duplicate {
+                first,
+                unsent: None
+            }
+        );
     }
     assert_eq!(rig.sequences("job").await, [1, 2]);
 }
@@ -39,15 +48,15 @@ pub async fn other_content_is_a_conflict(factory: &impl StoreFactory) {
         .await;
     for other in [JobEvent::processing(2), JobEvent::queued(), completed()] {
         let append = rig.append_once("key", "job", other);
-        assert_eq!(rig.refuse(append).await, AppendError::Conflict);
+        assert_eq!(rig.refuse(append).await, Refusal::Conflict);
     }
     let content = JobEvent::processing(1).content(EventLimits::default());
-    let elsewhere = content.unwrap().fingerprint(Some(&url("a")));
+    let elsewhere = content.unwrap().fingerprint(Some(url("a").as_str()));
     let append = Append {
         idempotency: Some((IdempotencyKey::parse("key").unwrap(), elsewhere)),
         ..rig.append_for(&url("a"), "job", JobEvent::processing(1))
     };
-    assert_eq!(rig.refuse(append).await, AppendError::Conflict);
+    assert_eq!(rig.refuse(append).await, Refusal::Conflict);
 }
 
 pub async fn a_key_is_looked_at_before_the_jobs_end(factory: &impl StoreFactory) {
@@ -65,19 +74,25 @@ pub async fn a_key_is_looked_at_before_the_jobs_end(factory: &impl StoreFactory)
     let again = |key, event| rig.append_once(key, "job", event);
     assert_eq!(
         rig.refuse(again("begin", JobEvent::queued())).await,
-        AppendError::Duplicate { first }
+        Refusal::Duplicate {
+            first,
+            unsent: None
+        }
     );
     assert_eq!(
         rig.refuse(again("end", completed())).await,
-        AppendError::Duplicate { first: last }
+        Refusal::Duplicate {
+            first: last,
+            unsent: None
+        }
     );
     assert_eq!(
         rig.refuse(again("end", JobEvent::queued())).await,
-        AppendError::Conflict
+        Refusal::Conflict
     );
     assert_eq!(
         rig.refuse(again("new", JobEvent::queued())).await,
-        AppendError::Finished { terminal: last }
+        Refusal::Finished { terminal: last }
     );
 }
 
@@ -91,12 +106,15 @@ pub async fn a_key_counts_within_its_own_batch(factory: &impl StoreFactory) {
             once(JobEvent::queued()),
         ])
         .await;
-    let first = written.appends[0].as_ref().unwrap().record.id();
+    let first = ask::appended(&written)[0].as_ref().unwrap().record.id();
     let refused = [
-        Err(AppendError::Duplicate { first }),
-        Err(AppendError::Conflict),
+        Err(Refusal::Duplicate {
+            first,
+            unsent: None,
+        }),
+        Err(Refusal::Conflict),
     ];
-    assert_eq!(written.appends[1..], refused);
+    assert_eq!(ask::appended(&written)[1..], refused);
 }
 
 pub async fn a_key_is_its_jobs_own(factory: &impl StoreFactory) {
@@ -125,7 +143,7 @@ pub async fn a_refused_append_leaves_its_key_free(factory: &impl StoreFactory) {
     let refused = rig
         .refuse(rig.append_once("key", "job", JobEvent::queued()))
         .await;
-    assert_eq!(refused, AppendError::TooMany);
+    assert_eq!(refused, Refusal::TooMany);
     rig.accept(rig.append_once("key", "job", completed())).await;
 }
 
@@ -145,7 +163,10 @@ pub async fn a_key_is_kept_as_long_as_its_job(factory: &impl StoreFactory) {
     let again = rig.append_once("key", "job", completed());
     assert_eq!(
         rig.refuse(again).await,
-        AppendError::Duplicate { first: old }
+        Refusal::Duplicate {
+            first: old,
+            unsent: None
+        }
     );
     rig.wait(secs(1));
     assert_eq!(rig.trim(retention).await, 1);

@@ -78,7 +78,7 @@ pub async fn lanes_do_not_wait_for_each_other(factory: &impl StoreFactory) {
     let mut to: Vec<_> = written
         .leased
         .iter()
-        .map(|leased| leased.delivery().url.clone())
+        .map(|leased| leased.delivery().endpoint.url.clone())
         .collect();
     to.sort();
     assert_eq!(to, [url("named"), url("own")]);
@@ -270,7 +270,9 @@ pub async fn progress_keeps_its_distance_from_send_to_send(factory: &impl StoreF
     let mut sequence = 2;
     for outcome in [
         Outcome::Delivered,
-        Outcome::Retry { due_at: rig.now() },
+        Outcome::Retry {
+            after: Duration::ZERO,
+        },
         Outcome::Dead {
             reason: DeadReason::Exhausted,
         },
@@ -334,7 +336,7 @@ pub async fn each_lane_keeps_its_own_distance(factory: &impl StoreFactory) {
         )])
         .await;
     assert_eq!(written.leased.len(), 1);
-    assert_eq!(written.leased[0].delivery().url, url("named"));
+    assert_eq!(written.leased[0].delivery().endpoint.url, url("named"));
 }
 
 pub async fn a_failing_event_is_overtaken_by_the_end(factory: &impl StoreFactory) {
@@ -369,7 +371,12 @@ pub async fn a_retry_that_comes_too_late_is_overtaken_at_once(factory: &impl Sto
     let head = rig.claim_one().await;
     rig.accept(rig.append("job", completed())).await;
     let due_at = rig.now().plus(OVERTAKEN_AFTER + secs(1));
-    let settles = vec![rig.end(head, Outcome::Retry { due_at })];
+    let settles = vec![rig.end(
+        head,
+        Outcome::Retry {
+            after: due_at.since(rig.now()),
+        },
+    )];
     let written = rig
         .write_batch(Batch {
             settles,

@@ -1,5 +1,8 @@
 //! Leases: who may attempt what, and when.
 
+use crate::Ask;
+use crate::ask;
+use notify_core::Archive;
 use std::collections::HashMap;
 
 use notify_core::delivery::{DeadReason, DeliveryState, Outcome};
@@ -30,7 +33,7 @@ pub async fn what_is_leased_is_whole(factory: &impl StoreFactory) {
     let delivery = leased.delivery();
     assert_eq!(delivery.record, appended.record);
     assert_eq!(
-        (&delivery.lane, &delivery.url),
+        (&delivery.lane, &delivery.endpoint.url),
         (&appended.lanes[0], &url("a"))
     );
     assert_eq!(
@@ -58,7 +61,12 @@ pub async fn nothing_is_leased_before_it_is_due(factory: &impl StoreFactory) {
     let rig = pending(factory).await;
     let leased = rig.claim_one().await;
     let due_at = Timestamp::from_millis(rig.now().as_millis() + 30_017);
-    let settles = vec![rig.end(leased, Outcome::Retry { due_at })];
+    let settles = vec![rig.end(
+        leased,
+        Outcome::Retry {
+            after: due_at.since(rig.now()),
+        },
+    )];
     let written = rig
         .write_batch(Batch {
             settles,
@@ -158,7 +166,7 @@ pub async fn a_write_leases_where_there_is_room(factory: &impl StoreFactory) {
     };
     let written = rig
         .write_batch(Batch {
-            appends: appends.collect(),
+            operations: ask::appends(appends),
             may_lease,
             ..Batch::default()
         })
@@ -166,7 +174,7 @@ pub async fn a_write_leases_where_there_is_room(factory: &impl StoreFactory) {
     let to_a = written
         .leased
         .iter()
-        .filter(|leased| leased.delivery().url == url("a"));
+        .filter(|leased| leased.delivery().endpoint.url == url("a"));
     assert_eq!((to_a.count(), written.leased.len()), (2, 3));
     assert_eq!(rig.claim().await.len(), 3);
 }
@@ -178,14 +186,14 @@ pub async fn a_disabled_endpoint_is_not_attempted(factory: &impl StoreFactory) {
     let a = rig.endpoint_id(&url("a")).await;
     let change = |enabled| {
         rig.store
-            .change_endpoint(a, EndpointChange::Enabled(enabled))
+            .change_endpoint(rig.now(), a, EndpointChange::Enabled(enabled))
     };
     assert!(!change(false).await.unwrap().unwrap().enabled);
     let written = rig
         .write_and_lease(vec![rig.append_for(&url("a"), "third", JobEvent::queued())])
         .await;
     assert!(written.leased.is_empty());
-    assert_eq!(rig.claim_one().await.delivery().url, url("b"));
+    assert_eq!(rig.claim_one().await.delivery().endpoint.url, url("b"));
     assert_eq!(rig.pending().await, 3);
     assert!(change(true).await.unwrap().unwrap().enabled);
     assert_eq!(rig.claim().await.len(), 2);
@@ -207,7 +215,7 @@ pub async fn a_receiver_that_is_gone_is_disabled_at_once(factory: &impl StoreFac
     let written = rig
         .write_batch(Batch {
             settles,
-            appends,
+            operations: ask::appends(appends),
             may_lease: everywhere(),
         })
         .await;

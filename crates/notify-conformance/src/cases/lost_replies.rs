@@ -1,11 +1,15 @@
 //! Calls whose outcome is not known: whoever asks again finds them done once, or
 //! not at all, but never by half.
 
+use crate::Ask;
+use crate::ask;
+use notify_core::Archive;
 use notify_core::delivery::{DeadReason, DeliveryState, Outcome};
-use notify_core::store::{
-    Append, AppendError, Batch, DeadFilter, RegisterError, Registration, Retention, StoreError,
-};
+use notify_core::retention::Retention;
+use notify_core::store::{Append, Batch, DeadFilter, Refusal, Registration, StoreError, Webhook};
 use notify_core::{JobEvent, Store};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::rig::{PLENTY, Rig, completed, everywhere, job, secs, telling, url};
 use super::snapshot::{endpoint_lines, snapshot};
@@ -45,25 +49,29 @@ pub async fn a_key_makes_one_event_of_many_tries(factory: &impl StoreFactory) {
             JobEvent::queued(),
         );
         let append = Append {
-            webhook: Some(url("a")),
+            webhook: Some(Webhook::To(url("a"))),
             ..append
         };
-        let mut written = until_known(async || {
+        let written = until_known(async || {
             let appends = vec![append.clone()];
             rig.store
                 .write(
                     rig.now(),
                     Batch {
-                        appends,
+                        operations: ask::appends(appends),
                         ..Batch::default()
-                    },
+                    }
+                    .into(),
                 )
                 .await
         })
         .await;
-        ids[which].push(match written.appends.remove(0) {
+        ids[which].push(match ask::appended(&written).remove(0) {
             Ok(appended) => appended.record.id(),
-            Err(AppendError::Duplicate { first }) => first,
+            Err(Refusal::Duplicate {
+                first,
+                unsent: None,
+            }) => first,
             Err(other) => panic!("{other:?}"),
         });
     }
@@ -86,11 +94,11 @@ pub async fn a_batch_is_there_or_absent_as_a_whole(factory: &impl StoreFactory) 
     for _ in 0..60 {
         let appends = names.map(|name| rig.append_for(&url(name), name, JobEvent::queued()));
         let batch = Batch {
-            appends: appends.into(),
+            operations: ask::appends(appends),
             may_lease: everywhere(),
             ..Batch::default()
         };
-        let known = rig.store.write(rig.now(), batch).await.is_ok();
+        let known = rig.store.write(rig.now(), Arc::new(batch)).await.is_ok();
         let head = rig
             .store
             .job(&job("a"))
@@ -123,7 +131,9 @@ pub async fn a_settle_that_is_repeated_counts_once(factory: &impl StoreFactory) 
         Outcome::Dead {
             reason: DeadReason::Exhausted,
         },
-        Outcome::Retry { due_at: rig.now() },
+        Outcome::Retry {
+            after: Duration::ZERO,
+        },
     ]
     .into_iter()
     .cycle();
@@ -138,7 +148,8 @@ pub async fn a_settle_that_is_repeated_counts_once(factory: &impl StoreFactory) 
                     Batch {
                         settles,
                         ..Batch::default()
-                    },
+                    }
+                    .into(),
                 )
                 .await
         })
@@ -185,10 +196,7 @@ pub async fn a_registration_that_is_repeated_is_one(factory: &impl StoreFactory)
         };
         until_known(async || {
             let answer = rig.store.register(rig.now(), registration.clone()).await;
-            answer.map_err(|error| match error {
-                RegisterError::Store(error) => error,
-                refused => panic!("{refused:?}"),
-            })
+            answer.map(Result::unwrap)
         })
         .await;
         assert_eq!(
@@ -224,7 +232,9 @@ async fn work<S: Store>(rig: &Rig<FlakyStore<S>>) -> Vec<String> {
                 let event = JobEvent::processing(u8::try_from(step).unwrap());
                 let append = rig.append_once(&key, &of, event);
                 Append {
-                    webhook: draw.chance(70).then(|| url(draw.pick(&["a", "b"]))),
+                    webhook: draw
+                        .chance(70)
+                        .then(|| Webhook::To(url(draw.pick(&["a", "b"])))),
                     ..append
                 }
             })
@@ -253,9 +263,10 @@ async fn work<S: Store>(rig: &Rig<FlakyStore<S>>) -> Vec<String> {
                     rig.now(),
                     Batch {
                         settles,
-                        appends,
+                        operations: ask::appends(appends),
                         ..Batch::default()
-                    },
+                    }
+                    .into(),
                 )
                 .await
         })
@@ -264,7 +275,12 @@ async fn work<S: Store>(rig: &Rig<FlakyStore<S>>) -> Vec<String> {
             until_known(async || rig.store.redeliver(rig.now(), DeadFilter::default()).await).await;
         }
         if draw.chance(5) {
-            until_known(async || rig.store.drop_dead_letters(DeadFilter::default()).await).await;
+            until_known(async || {
+                rig.store
+                    .drop_dead_letters(rig.now(), DeadFilter::default())
+                    .await
+            })
+            .await;
         }
         let retention = Retention {
             jobs: secs(3_600),
@@ -273,6 +289,7 @@ async fn work<S: Store>(rig: &Rig<FlakyStore<S>>) -> Vec<String> {
         until_known(async || rig.store.trim(rig.now(), retention, PLENTY).await).await;
         rig.wait(secs(1));
     }
+    rig.store.lose(0);
     snapshot(&rig.store, rig.now(), &[]).await
 }
 

@@ -1,7 +1,8 @@
 //! Reading: pages of events, lists with cursors, what a job and a store look like.
 
+use notify_core::Archive;
 use notify_core::delivery::{DeadReason, Outcome};
-use notify_core::store::{Append, Counters, List, Store};
+use notify_core::store::{Append, Counters, List, Webhook};
 use notify_core::{DeliveryId, EventRecord, JobEvent, JobStatus};
 
 use super::rig::{PLENTY, Rig, completed, event, job, paged, secs, url};
@@ -275,7 +276,7 @@ pub async fn deliveries_are_listed_newest_first(factory: &impl StoreFactory) {
     for number in 0..6 {
         let append = rig.append("job", JobEvent::queued());
         rig.accept(Append {
-            webhook: (number % 2 == 0).then(|| url("named")),
+            webhook: (number % 2 == 0).then(|| Webhook::To(url("named"))),
             ..append
         })
         .await;

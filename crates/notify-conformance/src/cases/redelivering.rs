@@ -1,7 +1,10 @@
 //! Redelivery: how a dead letter gets another chance.
 
+use crate::Ask;
+use notify_core::Archive;
 use notify_core::delivery::{DeadReason, DeliveryState, Outcome};
-use notify_core::store::{DeadFilter, EndpointChange, List, Retention, Store};
+use notify_core::retention::Retention;
+use notify_core::store::{DeadFilter, EndpointChange, List};
 use notify_core::{DeliveryId, JobEvent};
 
 use super::StoreFactory;
@@ -145,7 +148,7 @@ pub async fn a_redelivery_waits_for_its_endpoint(factory: &impl StoreFactory) {
     assert!(rig.claim().await.is_empty());
     let endpoint = rig.endpoint_id(&url("a")).await;
     let enable = EndpointChange::Enabled(true);
-    rig.store.change_endpoint(endpoint, enable).await.unwrap();
+    rig.change_endpoint(endpoint, enable).await;
     assert_eq!(rig.claim().await.len(), 1);
 }
 
@@ -171,7 +174,7 @@ pub async fn a_dead_letter_outlives_its_job(factory: &impl StoreFactory) {
         assert_eq!(rig.store.redeliver(rig.now(), of(id)).await, Ok(1));
         let leased = rig.claim_one().await;
         assert_eq!(leased.delivery().record.id(), before.event_id);
-        assert_eq!(leased.delivery().url, url("a"));
+        assert_eq!(leased.delivery().endpoint.url, url("a"));
         rig.settle(leased, Outcome::Dead { reason: Exhausted })
             .await;
         let after = rig.dead(of(id)).await.remove(0);

@@ -1,11 +1,14 @@
 //! What a durable store still knows after it was closed, or abandoned, and
 //! opened again: everything that it acknowledged, and no lease.
 
+use crate::Ask;
+use crate::rig::deliveries_of;
+use notify_core::Archive;
 use notify_core::delivery::{DeadReason, DeliveryState, Outcome, Settle};
 use notify_core::endpoint::EventFilter;
 use notify_core::lane::OVERTAKEN_AFTER;
 use notify_core::store::{
-    AppendError, DeadFilter, EndpointChange, RegisterWebhook, Registration, StaleLease, Store,
+    DeadFilter, EndpointChange, Refusal, RegisterWebhook, Registration, StaleLease, Store,
 };
 use notify_core::{DeliveryId, JobEvent, JobStatus, Keyring, Secret};
 
@@ -32,15 +35,15 @@ async fn full_house<F: DurableFactory>(factory: &F) -> (Rig<F::Store>, Vec<Deliv
     rig.wait(secs(1));
     for progress in 0..7 {
         let append = rig.append_for(&url("named"), "rich", JobEvent::processing(progress));
-        deliveries.extend(append.fresh.deliveries);
-        rig.accept(append).await;
+        let accepted = rig.accept(append).await;
+        deliveries.extend(deliveries_of(accepted.record.id()));
     }
-    for (leased, outcome) in rig.claim().await.into_iter().zip([
-        Outcome::Retry {
-            due_at: rig.now().plus(secs(77)),
-        },
-        Outcome::Delivered,
-    ]) {
+    for (leased, outcome) in rig
+        .claim()
+        .await
+        .into_iter()
+        .zip([Outcome::Retry { after: secs(77) }, Outcome::Delivered])
+    {
         rig.settle(leased, outcome).await;
     }
     rig.accept(rig.append_once("key", "rich", JobEvent::queued()))
@@ -110,7 +113,7 @@ pub async fn a_sequence_that_left_the_log_is_not_reused(factory: &impl DurableFa
         let end = rig.accept(rig.append("job", completed())).await.record.id();
         let rig = rig.restarted(factory, how).await;
         let refused = rig.refuse(rig.append("job", JobEvent::queued())).await;
-        assert_eq!(refused, AppendError::Finished { terminal: end });
+        assert_eq!(refused, Refusal::Finished { terminal: end });
         assert_eq!(rig.sequences("job").await, [1, 21, 22]);
     }
 }
@@ -234,7 +237,7 @@ pub async fn keys_tokens_and_secrets_are_kept(factory: &impl DurableFactory) {
             EndpointChange::Keyring(Box::new(ring.clone())),
             EndpointChange::Enabled(false),
         ] {
-            rig.store.change_endpoint(id, change).await.unwrap();
+            rig.change_endpoint(id, change).await;
         }
         let first = rig
             .accept(rig.append_once("key", "job", completed()))
@@ -246,14 +249,20 @@ pub async fn keys_tokens_and_secrets_are_kept(factory: &impl DurableFactory) {
         assert_eq!(rig.store.token(&job("job")).await, Ok(Some(token)));
         let endpoint = rig.store.endpoint_at(&url("a")).await.unwrap().unwrap();
         assert_eq!(
-            (endpoint.id, endpoint.enabled, endpoint.keyring),
+            (endpoint.id, endpoint.enabled, endpoint.keyring.clone()),
             (id, false, Some(ring))
         );
         assert!(rig.claim().await.is_empty());
         let again = rig.append_once("key", "job", completed());
-        assert_eq!(rig.refuse(again).await, AppendError::Duplicate { first });
+        assert_eq!(
+            rig.refuse(again).await,
+            Refusal::Duplicate {
+                first,
+                unsent: None
+            }
+        );
         let other = rig.append_once("key", "job", JobEvent::queued());
-        assert_eq!(rig.refuse(other).await, AppendError::Conflict);
+        assert_eq!(rig.refuse(other).await, Refusal::Conflict);
     }
 }
 
@@ -287,14 +296,16 @@ pub async fn what_was_forgotten_stays_forgotten(factory: &impl DurableFactory) {
     let rig = Rig::fresh(factory).await;
     rig.bury(&url("a"), "job", DeadReason::Exhausted).await;
     assert_eq!(
-        rig.store.drop_dead_letters(DeadFilter::default()).await,
+        rig.store
+            .drop_dead_letters(rig.now(), DeadFilter::default())
+            .await,
         Ok(1)
     );
     let rig = rig.restarted(factory, Restart::Crash).await;
     assert!(rig.dead(DeadFilter::default()).await.is_empty());
     rig.accept(rig.append("job", completed())).await;
     rig.wait(secs(60));
-    let retention = notify_core::store::Retention {
+    let retention = notify_core::retention::Retention {
         jobs: secs(60),
         dead_letters: secs(60),
     };
@@ -311,7 +322,7 @@ pub async fn retention_counts_from_before_the_restart(factory: &impl DurableFact
         rig.wait(secs(30));
         let rig = rig.restarted(factory, how).await;
         rig.wait(secs(29));
-        let retention = notify_core::store::Retention {
+        let retention = notify_core::retention::Retention {
             jobs: secs(60),
             dead_letters: secs(60),
         };

@@ -1,9 +1,11 @@
 //! Settles: who may say how an attempt ended, and what is kept of it.
 
+use crate::ask;
+use notify_core::Archive;
 use std::time::Duration;
 
 use notify_core::delivery::{DeadReason, DeliveryState, Lease, Outcome, Settle};
-use notify_core::store::{Batch, StaleLease, Store};
+use notify_core::store::{Batch, StaleLease};
 use notify_core::{Attempt, DeliveryId, JobEvent, Timestamp};
 
 use super::StoreFactory;
@@ -43,7 +45,9 @@ pub async fn a_lease_settles_once(factory: &impl StoreFactory) {
 pub async fn an_old_lease_settles_nothing(factory: &impl StoreFactory) {
     let rig = pending(factory).await;
     for outcome in [
-        Outcome::Retry { due_at: rig.now() },
+        Outcome::Retry {
+            after: Duration::ZERO,
+        },
         Outcome::Released,
         Outcome::Superseded,
     ] {
@@ -114,12 +118,12 @@ pub async fn a_stale_lease_leaves_the_rest_of_its_batch_alone(factory: &impl Sto
     let written = rig
         .write_batch(Batch {
             settles,
-            appends,
+            operations: ask::appends(appends),
             ..Batch::default()
         })
         .await;
     assert_eq!(written.settles, [Err(StaleLease), Ok(())]);
-    assert!(written.appends[0].is_ok());
+    assert!(ask::appended(&written)[0].is_ok());
 }
 
 pub async fn what_is_given_back_can_be_leased_again(factory: &impl StoreFactory) {
@@ -141,13 +145,11 @@ pub async fn a_retry_counts_its_attempt(factory: &impl StoreFactory) {
         let leased = rig.claim_one().await;
         let id = leased.delivery().id;
         assert_eq!(leased.delivery().attempts_made, made);
-        let settle = rig.end(
-            leased,
-            Outcome::Retry {
-                due_at: rig.now().plus(secs(1)),
-            },
-        );
-        let attempt = settle.attempt.clone().unwrap();
+        let settle = rig.end(leased, Outcome::Retry { after: secs(1) });
+        let attempt = Attempt {
+            next_attempt_at: Some(rig.now().plus(secs(1))),
+            ..settle.attempt.clone().unwrap()
+        };
         rig.settle_all(vec![settle]).await;
         let view = rig.delivery(id).await;
         assert_eq!(
@@ -183,7 +185,13 @@ pub async fn our_own_failure_counts_as_no_attempt(factory: &impl StoreFactory) {
             (id, 1)
         );
         let due_at = rig.now().plus(secs(15));
-        rig.settle(leased, Outcome::Postponed { due_at }).await;
+        rig.settle(
+            leased,
+            Outcome::Postponed {
+                after: due_at.since(rig.now()),
+            },
+        )
+        .await;
         assert_eq!(rig.delivery(id).await, before);
         assert_eq!(rig.next_due().await, Some(due_at));
         rig.wait(secs(14));
@@ -205,7 +213,13 @@ pub async fn what_only_failed_at_our_end_is_not_overtaken(factory: &impl StoreFa
         let leased = rig.claim_one().await;
         assert_eq!(leased.delivery().record.sequence(), 1);
         let due_at = rig.now().plus(secs(60));
-        rig.settle(leased, Outcome::Postponed { due_at }).await;
+        rig.settle(
+            leased,
+            Outcome::Postponed {
+                after: due_at.since(rig.now()),
+            },
+        )
+        .await;
         rig.wait(secs(60));
     }
     assert_eq!(rig.states("job").await, [(1, Pending), (2, Pending)]);
@@ -223,9 +237,14 @@ pub async fn an_attempt_is_kept_as_it_is(factory: &impl StoreFactory) {
         status: None,
         error: Some("connect: \"refused\"\u{fffd}\n".into()),
         snippet: Some("é".repeat(512)),
-        next_attempt_at: Some(rig.now().plus(secs(5))),
+        next_attempt_at: None,
     };
-    let settle = leased.settle(Outcome::Retry { due_at: rig.now() }, Some(attempt.clone()));
+    let after = secs(5);
+    let settle = leased.settle(Outcome::Retry { after }, Some(attempt.clone()));
+    let attempt = Attempt {
+        next_attempt_at: Some(attempt.at.plus(attempt.duration + after)),
+        ..attempt
+    };
     rig.settle_all(vec![settle]).await;
     assert_eq!(rig.delivery(id).await.attempts, [attempt]);
 }

@@ -1,7 +1,10 @@
 //! Retention: what is forgotten, when, and what never is.
 
+use crate::Ask;
+use notify_core::Archive;
 use notify_core::delivery::{DeadReason, DeliveryState, Outcome};
-use notify_core::store::{DeadFilter, EndpointChange, Retention, Store};
+use notify_core::retention::Retention;
+use notify_core::store::{DeadFilter, EndpointChange, Store};
 use notify_core::{JobEvent, Keyring, Secret};
 
 use super::StoreFactory;
@@ -263,7 +266,7 @@ pub async fn what_is_known_of_an_endpoint_outlives_its_jobs(factory: &impl Store
     for (name, change) in changes {
         rig.tell(name, &url(name)).await;
         let id = rig.endpoint_id(&url(name)).await;
-        rig.store.change_endpoint(id, change).await.unwrap();
+        rig.change_endpoint(id, change).await;
         rig.tell(name, &url("other")).await;
         rig.accept(rig.append(name, completed())).await;
         let leased = rig.claim_one().await;

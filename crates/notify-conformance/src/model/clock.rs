@@ -14,7 +14,9 @@ impl Model {
         self.void_leases();
         for delivery in self.deliveries.iter_mut().filter(|it| it.is_pending()) {
             let told = match delivery.attempts.last() {
-                Some(last) => last.next_attempt_at.map(|next| next.since(last.at)),
+                Some(last) => last
+                    .next_attempt_at
+                    .map(|next| next.since(last.at.plus(last.duration))),
                 None => None,
             };
             let told = told.unwrap_or_else(|| delivery.due_at.since(delivery.accepted_at));

@@ -3,7 +3,7 @@
 use notify_core::endpoint::{Endpoint, EventFilter};
 use notify_core::{EndpointId, EndpointUrl, Keyring, Secret};
 
-use super::{Model, Refusal};
+use super::Model;
 
 /// A job's wish to tell an endpoint.
 #[derive(Clone, Debug)]
@@ -16,6 +16,15 @@ pub struct Wish {
     pub secret: Option<Secret>,
     /// The secret that it is given if it has none and none is said.
     pub secret_if_new: Option<Secret>,
+}
+
+/// Why a registration is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The job has a token.
+    JobExists,
+    /// The endpoint has another secret than was said.
+    SecretConflict,
 }
 
 impl Model {

@@ -9,7 +9,7 @@ use notify_core::{
     Timestamp,
 };
 
-use super::{Job, LIFECYCLE_EVENTS_MAX, Lane, Model, Wish};
+use super::{Job, LIFECYCLE_EVENTS_MAX, Lane, Model, Refusal, Wish};
 
 /// An event to accept.
 #[derive(Clone, Debug)]
@@ -35,8 +35,6 @@ pub struct NewIds {
     pub epoch: Epoch,
     /// Of an endpoint.
     pub endpoint: EndpointId,
-    /// Of deliveries, in order of those who are told.
-    pub deliveries: [DeliveryId; 2],
 }
 
 /// An accepted event.
@@ -87,15 +85,6 @@ pub struct Registered {
     pub used_new_secret: bool,
 }
 
-/// Why a registration is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The job has a token.
-    JobExists,
-    /// The endpoint has another secret than was said.
-    SecretConflict,
-}
-
 impl Model {
     /// Accepts an event, and makes its deliveries.
     ///
@@ -115,7 +104,13 @@ impl Model {
             });
         }
         let kind = job.map_or(Ok(kind_after(None, status)), |job| job.next_kind(status))?;
-        if self.pending() + 2 > self.bounds.pending_deliveries_max {
+        let own = job.and_then(|job| job.webhook.clone());
+        let own = own.filter(|(_, filter)| is_end(status) || filter.wants(status));
+        let mut told: Vec<EndpointUrl> = own.map(|(url, _)| url).into_iter().collect();
+        let named = event.webhook.clone();
+        told.extend(named.filter(|named| !told.contains(named)));
+        let most = self.bounds.pending_deliveries_max;
+        if !told.is_empty() && self.pending() + told.len() > most {
             return Err(Refused::Full);
         }
 
@@ -130,21 +125,16 @@ impl Model {
         if is_end(status) {
             job.quiet_since = now;
         }
-        let own = job.webhook.clone();
-        let own = own.filter(|(_, filter)| is_end(status) || filter.wants(status));
-        let mut told: Vec<EndpointUrl> = own.map(|(url, _)| url).into_iter().collect();
-        if let Some(named) = event.webhook {
-            self.endpoint_or_new(&named, event.ids.endpoint);
-            if !told.contains(&named) {
-                told.push(named);
-            }
+        if let Some(named) = &event.webhook {
+            self.endpoint_or_new(named, event.ids.endpoint);
         }
-        let told = told.into_iter().zip(event.ids.deliveries);
-        let deliveries = told.map(|(url, id)| {
-            self.deliver(now, &event.job, &record, url, id, event.distance);
-            id
-        });
-        let deliveries = deliveries.collect();
+        let mut deliveries = Vec::new();
+        for url in told {
+            let is_named = event.webhook.as_ref() == Some(&url);
+            let delivery = DeliveryId::of(id, u8::from(is_named));
+            self.deliver(now, &event.job, &record, url, delivery, event.distance);
+            deliveries.push(delivery);
+        }
         Ok(Accepted { record, deliveries })
     }
 

@@ -1,6 +1,8 @@
 //! What the model holds, as the port shows it.
 
-use notify_core::delivery::{DeadLetter, Delivery, DeliveryView, LaneKey};
+use std::sync::Arc;
+
+use notify_core::delivery::{DeadLetter, Delivery, DeliveryView, LaneKey, Undelivered};
 use notify_core::job::JobHead;
 use notify_core::store::{JobView, List, Listed};
 use notify_core::{EndpointId, EndpointUrl};
@@ -46,7 +48,7 @@ pub(super) fn delivery(model: &Model, delivery: &model::Delivery) -> Delivery {
         lane: lane_key(model, delivery),
         generation: delivery.generation,
         record: delivery.record.clone(),
-        url: delivery.url.clone(),
+        endpoint: Arc::new(model.endpoint_at(&delivery.url).unwrap().clone()),
         accepted_at: delivery.accepted_at,
         due_at: delivery.due_at,
         attempts_made: u32::try_from(delivery.attempts_failed()).unwrap_or(u32::MAX),
@@ -69,7 +71,12 @@ pub(super) fn delivery_view(model: &Model, delivery: &model::Delivery) -> Delive
 pub(super) fn dead_letter(model: &Model, letter: &Letter) -> DeadLetter {
     let history = letter.delivery.attempts.clone();
     let delivery = delivery(model, &letter.delivery);
-    DeadLetter::new(&delivery, letter.reason, history, letter.died_at)
+    DeadLetter::new(
+        &Undelivered::of(&delivery),
+        letter.reason,
+        history,
+        letter.died_at,
+    )
 }
 
 /// Cuts a page out of items that come oldest first, each with its number.

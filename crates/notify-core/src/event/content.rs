@@ -6,7 +6,6 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use super::{EventDraft, EventInvalid, EventLimits, Fingerprint, JobEvent, read};
-use crate::endpoint::EndpointUrl;
 use crate::job::JobStatus;
 use crate::json::{Flaw, Json, Text};
 
@@ -70,12 +69,13 @@ impl EventContent {
     }
 
     /// What two events with the same idempotency key must have in common:
-    /// status, progress, result, error, timestamp if given, and webhook URL.
-    pub fn fingerprint(&self, webhook: Option<&EndpointUrl>) -> Fingerprint {
+    /// status, progress, result, error, timestamp if given, and webhook URL: the
+    /// canonical one, or the text where it can't be sent to.
+    pub fn fingerprint(&self, webhook: Option<&str>) -> Fingerprint {
         let mut hash = Sha256::new();
         hash.update(self.to_json());
         hash.update([0]);
-        hash.update(webhook.map_or("", EndpointUrl::as_str));
+        hash.update(webhook.unwrap_or_default());
         Fingerprint(hash.finalize().into())
     }
 

@@ -31,19 +31,19 @@ impl OwnFailures {
         self.total
     }
 
-    /// A delivery has failed once more; when it may be tried again.
-    pub(super) fn postpone(&mut self, now: Timestamp, delivery: DeliveryId) -> Timestamp {
+    /// A delivery has failed once more; how long it waits until it may be tried
+    /// again.
+    pub(super) fn postpone(&mut self, now: Timestamp, delivery: DeliveryId) -> Duration {
         self.total += 1;
         let last = self.waits.get(&delivery).map(|&(last, _)| last);
         let wait = match last {
             Some(last) => last.saturating_mul(2).min(WAIT_MAX),
             None if self.has_room(now) => WAIT_MIN,
             // Nothing could be remembered of it, so it would never wait longer.
-            None => return now.plus(WAIT_MAX),
+            None => return WAIT_MAX,
         };
-        let due_at = now.plus(wait);
-        self.waits.insert(delivery, (wait, due_at));
-        due_at
+        self.waits.insert(delivery, (wait, now.plus(wait)));
+        wait
     }
 
     /// The clock was set: each waits as long as it was told to.
@@ -82,14 +82,15 @@ mod tests {
         let mut failures = OwnFailures::default();
         let id = DeliveryId::from_random(1);
         for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
-            assert_eq!(failures.postpone(secs(9), id), secs(9 + wait));
+            assert_eq!(failures.postpone(secs(9), id), Duration::from_secs(wait));
         }
+        let first = Duration::from_secs(1);
         assert_eq!(
             failures.postpone(secs(9), DeliveryId::from_random(2)),
-            secs(10)
+            first
         );
         failures.forget(id);
-        assert_eq!(failures.postpone(secs(9), id), secs(10));
+        assert_eq!(failures.postpone(secs(9), id), first);
         assert_eq!(failures.total(), 10);
     }
 
@@ -101,10 +102,11 @@ mod tests {
             failures.postpone(secs(0), one(n));
         }
         assert_eq!(failures.waits.len(), REMEMBERED_MAX);
-        assert_eq!(failures.postpone(secs(0), one(10_000)), secs(60));
-        assert_eq!(failures.postpone(secs(0), one(0)), secs(2));
+        let wait = Duration::from_secs;
+        assert_eq!(failures.postpone(secs(0), one(10_000)), wait(60));
+        assert_eq!(failures.postpone(secs(0), one(0)), wait(2));
         // Those that nobody has asked for in a long time make room.
-        assert_eq!(failures.postpone(secs(61), one(10_000)), secs(62));
+        assert_eq!(failures.postpone(secs(61), one(10_000)), wait(1));
         assert_eq!(failures.waits.len(), 2);
     }
 }

@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::LookUpFailed;
-use crate::fault::OurOwn;
+use crate::no_answer::OurOwn;
 
 const LOOK_UPS_MAX: usize = 64;
 const OF_A_ZONE_MAX: usize = 4;

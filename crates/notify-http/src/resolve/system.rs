@@ -20,7 +20,7 @@ use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{Hosts, TokioResolver};
 use tokio::time::Instant;
 
-use crate::fault::{self, OurOwn};
+use crate::no_answer::{self, OurOwn};
 
 const HOSTS: &str = "/etc/hosts";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -195,7 +195,7 @@ fn understood(text: &[u8]) -> (ResolverConfig, ResolverOpts) {
 fn read(file: &str) -> Result<Option<Vec<u8>>, OurOwn> {
     match fs::read(file) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(error) => match fault::own_shortage(&error) {
+        Err(error) => match no_answer::own_shortage(&error) {
             Some(ours) => Err(ours),
             None => {
                 if error.kind() != io::ErrorKind::NotFound {

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use notify_core::retention::Retention;
 use notify_core::schedule::Limits;
-use notify_core::store::Retention;
 use notify_core::{EventLimits, Keyring, RetryPolicy, Secret};
 
 use super::{NotifierConfig, SecretText, StreamLimits};
@@ -25,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) admission_wait: Duration,
     pub(crate) subscriptions_max: usize,
     pub(crate) pending_deliveries_max: usize,
+    pub(crate) pending_per_endpoint_max: usize,
     pub(crate) memory_bytes_max: usize,
     pub(crate) dead_letters_max: usize,
 }
@@ -126,6 +127,7 @@ impl Settings {
             )?),
             subscriptions_max: limits.subscriptions_max,
             pending_deliveries_max: limits.pending_deliveries_max,
+            pending_per_endpoint_max: limits.pending_per_endpoint_max,
             memory_bytes_max: limits.memory_bytes_max,
             dead_letters_max: limits.dead_letters_in_memory_max,
         })

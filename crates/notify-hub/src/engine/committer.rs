@@ -1,288 +1,225 @@
-//! The one task that writes: group commit, publication, answers.
-//!
-//! Whatever has queued up while the last commit ran is the next batch; there is
-//! no waiting for more. Settles go before appends, so that deliveries drain
-//! under load.
+//! The one task that writes: it drives the [`Committer`] of the core, which decides
+//! what to write and when, and makes known what was written.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use notify_core::clock::Forbearance;
-use notify_core::delivery::Settle;
-use notify_core::store::{Batch, StoreError, Written};
-use notify_core::{EventId, Timestamp};
+use notify_core::clock::ClockStep;
+use notify_core::commit::{CommitLimits, Committer, Done, Work};
+use notify_core::delivery::DeadReason;
+use notify_core::store::{Answer, StoreError, Trimmed};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 
-use super::pause::Pause;
-use super::trimming::Trimming;
-use super::{Operation, Phase, Shared};
-use crate::error::{NotifyError, appended};
+use super::{Call, Phase, Shared, Ticket};
 
-/// The most operations of one batch.
-const BATCH_OPERATIONS_MAX: usize = 1_024;
-/// The most deliveries that one claim takes out of the store.
-const CLAIM_DELIVERIES_MAX: usize = 1_024;
+/// The most calls that are taken over at once.
+const CALLS_MAX: usize = 1_024;
 
-pub(super) struct Committer {
-    pub(super) shared: Arc<Shared>,
-    operations: mpsc::UnboundedReceiver<Operation>,
-    /// Settles of batches that the store did not take.
-    pub(super) kept: Vec<Settle>,
-    /// Operations of a batch that the store could not be asked for.
-    waiting: Vec<Operation>,
-    pause: Pause,
-    pub(super) next_due: Option<Timestamp>,
-    pub(super) claim_wanted: bool,
-    pub(super) trimming: Trimming,
-    /// How much longer to keep what has ended, by a clock that may be wrong.
-    pub(super) forbearance: Forbearance,
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    calls: mpsc::UnboundedReceiver<Call>,
+    committer: Committer<Ticket>,
 }
 
-/// The store does nothing more, and neither does the committer.
-struct Failed(StoreError);
-
-impl Committer {
-    pub(super) fn new(shared: Arc<Shared>, operations: mpsc::UnboundedReceiver<Operation>) -> Self {
-        // The first claim is the recovery: what was pending is pending again.
+impl Driver {
+    pub(super) fn new(shared: Arc<Shared>, calls: mpsc::UnboundedReceiver<Call>) -> Self {
+        let committer = Committer::new(CommitLimits::default(), shared.settings.retention);
         Self {
             shared,
-            operations,
-            kept: Vec::new(),
-            waiting: Vec::new(),
-            pause: Pause::default(),
-            next_due: None,
-            claim_wanted: true,
-            trimming: Trimming::new(Instant::now()),
-            forbearance: Forbearance::default(),
+            calls,
+            committer,
         }
     }
 
     pub(super) async fn run(mut self) {
-        if let Err(Failed(error)) = self.work().await {
-            self.shared.store_failed(&error).await;
-            self.operations.close();
-            let mut rest = std::mem::take(&mut self.waiting);
-            while let Ok(operation) = self.operations.try_recv() {
-                rest.push(operation);
-            }
-            refuse(rest, &NotifyError::StoreFailed);
-        }
-    }
-
-    async fn work(&mut self) -> Result<(), Failed> {
         let shared = Arc::clone(&self.shared);
         let mut phase = shared.phase.subscribe();
-        let mut gathered = Vec::new();
+        let mut taken = Vec::new();
         loop {
-            if !self.is_paused()
-                && let Err(error) = self.follow_clock().await
-            {
-                self.after_failure(error, Vec::new(), Vec::new())?;
+            self.committer
+                .handle_phase(phase.borrow_and_update().commit());
+            self.take(&mut taken);
+            self.follow_clock().await;
+            let at = shared.at();
+            let work = self.committer.poll_work(at, &mut shared.scheduler());
+            match work {
+                Work::Wait(until) => {
+                    self.answer();
+                    tokio::select! {
+                        _ = self.calls.recv_many(&mut taken, CALLS_MAX) => {}
+                        () = shared.commit.notified() => {}
+                        () = sleep(until.saturating_sub(at)) => {}
+                        _ = phase.changed() => {}
+                    }
+                }
+                Work::End => break,
+                work => self.work(work).await,
             }
-            self.claim().await?;
-            // While it drains nothing is claimed, so nothing falls due.
-            let running = *phase.borrow() == Phase::Running;
-            let next_due = self.next_due.filter(|_| running);
-            let due = next_due.map(|at| shared.steady().instant_of(at));
-            let paused_until = self.paused_until();
-            // What is kept is written as soon as that may be.
-            let owed = !(self.kept.is_empty() && self.waiting.is_empty());
-            let owed = owed.then(Instant::now);
-            let wake_at = paused_until.or(owed).or(due);
-            // Callers who wait for the store do so where their number is bounded.
-            let open = paused_until.is_none() || self.pause.refusal().is_some();
-            tokio::select! {
-                _ = self.operations.recv_many(&mut gathered, BATCH_OPERATIONS_MAX), if open => {}
-                () = shared.commit.notified() => {}
-                () = until(wake_at) => self.claim_wanted = true,
-                _ = phase.changed() => {}
-                () = sleep_until(self.trimming.at) => {}
-            }
-            if *phase.borrow_and_update() >= Phase::Closing {
-                return self.finish(gathered).await;
-            }
-            let begun = Instant::now();
-            self.write(std::mem::take(&mut gathered)).await?;
-            self.trim(begun.elapsed()).await;
+            self.answer();
+        }
+        self.end().await;
+    }
+
+    /// Takes over what callers ask for.
+    fn take(&mut self, taken: &mut Vec<Call>) {
+        let at = self.shared.at();
+        let waiting = std::iter::from_fn(|| self.calls.try_recv().ok());
+        for call in taken.drain(..).chain(waiting.take(CALLS_MAX)) {
+            self.committer
+                .handle_operation(at, call.operation, call.ticket);
         }
     }
 
-    /// Writes what is still there, and takes nothing more.
-    async fn finish(&mut self, mut rest: Vec<Operation>) -> Result<(), Failed> {
-        self.operations.close();
-        while let Ok(operation) = self.operations.try_recv() {
-            rest.push(operation);
-        }
-        loop {
-            self.pause.cut_short();
-            self.write(std::mem::take(&mut rest)).await?;
-            match self.paused_until() {
-                Some(until) if self.pause.refusal().is_none() => sleep_until(until).await,
-                // What is kept is sent once more by the next process.
-                _ => return Ok(()),
+    /// One call of the store.
+    async fn work(&mut self, work: Work) {
+        let shared = Arc::clone(&self.shared);
+        let now = shared.now();
+        let written = match work {
+            Work::Write(batch) => shared.store.write(now, batch).await,
+            Work::Claim { room, limit } => {
+                let claimed = shared.store.claim(now, room, limit).await;
+                return match claimed {
+                    Ok(claimed) => {
+                        report(&claimed.died);
+                        let mut scheduler = shared.scheduler();
+                        self.committer.handle_claimed(claimed, &mut scheduler);
+                        drop(scheduler);
+                        shared.dispatch.notify_one();
+                    }
+                    Err(error) => self.failed(&error),
+                };
             }
-        }
-    }
-
-    /// One batch: settles first, then these operations.
-    async fn write(&mut self, operations: Vec<Operation>) -> Result<(), Failed> {
-        if self.is_paused() {
-            match self.pause.refusal() {
-                Some(refusal) => refuse(operations, refusal),
-                None => self.waiting.extend(operations),
+            Work::Trim {
+                retention,
+                rows_max,
+            } => {
+                let trimmed = shared.store.trim(now, retention, rows_max).await;
+                return self.trimmed(trimmed).await;
             }
-            return Ok(());
-        }
-        let mut waiting = std::mem::take(&mut self.waiting);
-        waiting.extend(operations);
-        let mut settles = std::mem::take(&mut self.kept);
-        let may_lease = {
-            let mut scheduler = self.shared.scheduler();
-            settles.extend(std::iter::from_fn(|| scheduler.poll_settle()));
-            scheduler.room()
+            Work::Wait(_) | Work::End => return,
         };
-        if waiting.is_empty() && settles.is_empty() {
-            return Ok(());
-        }
-        let batch = Batch {
-            settles: settles.clone(),
-            appends: waiting.iter().map(|one| one.append.clone()).collect(),
-            may_lease,
-        };
-        let now = self.shared.now();
-        // The answer names only what falls due after `now`.
-        self.claim_wanted |= self.next_due.is_some_and(|due| due <= now);
-        match self.shared.store.write(now, batch).await {
+        match written {
             Ok(written) => {
-                for (operation, outcome) in waiting.iter().zip(&written.appends) {
-                    let job = &operation.append.job;
-                    if let Ok(appended) = outcome
-                        && let Some(behind) = self.shared.live.publish(job, &appended.record)
-                    {
+                report(&written.died);
+                let mut scheduler = shared.scheduler();
+                self.committer
+                    .handle_written(shared.at(), written, &mut scheduler);
+                drop(scheduler);
+                shared.dispatch.notify_one();
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn failed(&mut self, error: &StoreError) {
+        if *error == StoreError::Full {
+            tracing::warn!("the store has no space left; deliveries wait");
+        }
+        self.committer
+            .handle_failed(self.shared.at(), error.clone());
+    }
+
+    async fn trimmed(&mut self, trimmed: Result<Trimmed, StoreError>) {
+        let at = self.shared.at();
+        let trimmed = match trimmed {
+            Ok(trimmed) => trimmed,
+            // There is no hurry.
+            Err(StoreError::Full | StoreError::NotNow) => Trimmed::default(),
+            Err(error) => {
+                tracing::warn!(%error, "trimming failed");
+                self.shared.heed(&error).await;
+                Trimmed::default()
+            }
+        };
+        if trimmed.forgotten > 0 {
+            let forgotten = trimmed.forgotten;
+            tracing::debug!(forgotten, "forgot what is past its retention");
+        }
+        self.committer.handle_trimmed(at, trimmed);
+    }
+
+    /// Makes known what was written, in commit order, and answers the callers.
+    fn answer(&mut self) {
+        while let Some(Done { ticket, outcome }) = self.committer.poll_done() {
+            let Ticket { job, reply, .. } = ticket;
+            match (&outcome, &job) {
+                (Ok(Answer::Appended(appended)), Some(job)) => {
+                    if let Some(behind) = self.shared.live.publish(job, &appended.record) {
                         self.shared.read_on(job, behind);
                     }
                 }
-                let answers = self.take_in(written);
-                for (operation, answer) in waiting.into_iter().zip(answers) {
-                    let _ = operation.reply.send(answer);
+                (Ok(Answer::Registered(registered)), Some(job)) => {
+                    self.shared.live.begins(job, registered.epoch);
+                    self.shared.live.token_replaced(job);
                 }
-                Ok(())
+                _ => {}
             }
-            Err(error) => self.after_failure(error, settles, waiting),
+            // Whoever has gone away has got what it asked for.
+            let _ = reply.send(outcome);
         }
     }
 
-    /// Fetches due deliveries, if there is reason to.
-    async fn claim(&mut self) -> Result<(), Failed> {
-        let now = self.shared.now();
-        self.claim_wanted |= self.next_due.is_some_and(|due| due <= now);
-        self.claim_wanted |= self.shared.claim.swap(false, Ordering::AcqRel);
-        self.claim_wanted |= self.shared.scheduler().poll_claim().is_some();
-        let running = *self.shared.phase.borrow() == Phase::Running;
-        // What was sent already is written first; until then nothing more is sent,
-        // so what is kept stays bounded.
-        if !self.claim_wanted || !running || self.is_paused() || !self.kept.is_empty() {
-            return Ok(());
+    /// Goes by the wall again if it was set: between what is pending in the store and
+    /// what the scheduler holds there is one clock. A store that can't be told now is
+    /// told at the next turn.
+    async fn follow_clock(&mut self) {
+        let shared = &self.shared;
+        if self.committer.is_paused(shared.at()) {
+            return;
         }
-        self.claim_wanted = false;
-        let room = self.shared.scheduler().room();
-        match self
-            .shared
-            .store
-            .claim(now, room, CLAIM_DELIVERIES_MAX)
-            .await
-        {
-            Ok(written) => {
-                // A full page may not be the last one; writes get their turn first.
-                if written.leased.len() >= CLAIM_DELIVERIES_MAX {
-                    self.shared.commit.notify_one();
-                    self.claim_wanted = true;
-                }
-                self.take_in(written);
-                Ok(())
-            }
-            Err(error) => self.after_failure(error, Vec::new(), Vec::new()),
-        }
-    }
-
-    /// Hands what was written on to the scheduler, and makes the callers' answers.
-    fn take_in(&mut self, written: Written) -> Vec<Result<EventId, NotifyError>> {
-        self.pause.handle_taken();
-        self.next_due = written.next_due;
-        let mut scheduler = self.shared.scheduler();
-        let answer = |outcome| match outcome {
-            Ok(notify_core::store::Appended { record, lanes }) => {
-                for lane in &lanes {
-                    scheduler.handle_newer(lane, record.sequence());
-                }
-                Ok(record.id())
-            }
-            Err(refused) => appended(Err(refused)),
+        let Some(step) = shared.steady().step(&*shared.clock) else {
+            return;
         };
-        let answers = written.appends.into_iter().map(answer).collect();
-        for leased in written.leased {
-            scheduler.handle_ready(leased);
+        if let Err(error) = shared.store.clock_set(step).await {
+            return self.failed(&error);
         }
-        if scheduler.has_settles() {
-            self.shared.commit.notify_one();
-        }
+        let mut scheduler = shared.scheduler();
+        shared.steady().set(step);
+        scheduler.handle_clock_set(step);
         drop(scheduler);
-        for reason in written.died {
-            tracing::warn!(%reason, "a delivery was given up");
+        self.committer.handle_clock_set(shared.at(), step);
+        tell_of(step);
+    }
+
+    /// Takes nothing more; nobody is left without an answer.
+    async fn end(mut self) {
+        if let Some(error) = self.committer.failure().cloned() {
+            self.shared.store_failed(&error).await;
         }
-        self.shared.dispatch.notify_one();
-        answers
-    }
-
-    /// A store that is full, or can't be asked now, is asked again later, with what
-    /// it did not take; any other failure is the end.
-    fn after_failure(
-        &mut self,
-        error: StoreError,
-        mut settles: Vec<Settle>,
-        mut operations: Vec<Operation>,
-    ) -> Result<(), Failed> {
-        // What an earlier call left is there still, whatever this one was.
-        settles.append(&mut self.kept);
-        operations.append(&mut self.waiting);
-        let now = Instant::now();
-        match error {
-            StoreError::Full => {
-                tracing::warn!("the store has no space left; deliveries wait");
-                self.pause.handle_full(now);
-                refuse(operations, &error.into());
-            }
-            StoreError::NotNow if self.pause.handle_not_now(now) => self.waiting = operations,
-            StoreError::NotNow => refuse(operations, &error.into()),
-            error => {
-                refuse(operations, &error.clone().into());
-                return Err(Failed(error));
-            }
-        }
-        self.kept = settles;
-        self.claim_wanted = true;
-        Ok(())
-    }
-
-    fn is_paused(&mut self) -> bool {
-        self.paused_until().is_some()
-    }
-
-    fn paused_until(&mut self) -> Option<Instant> {
-        self.pause.poll_until(Instant::now())
+        self.answer();
+        self.calls.close();
+        // Those that are left learn from their engine why.
+        while self.calls.try_recv().is_ok() {}
     }
 }
 
-fn refuse(operations: Vec<Operation>, refusal: &NotifyError) {
-    for operation in operations {
-        let _ = operation.reply.send(Err(refusal.clone()));
+impl Phase {
+    fn commit(self) -> notify_core::commit::CommitPhase {
+        use notify_core::commit::CommitPhase;
+        match self {
+            Self::Running => CommitPhase::Running,
+            Self::Draining | Self::Stopping => CommitPhase::Draining,
+            Self::Closing | Self::Failed => CommitPhase::Closing,
+        }
     }
 }
 
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
+fn report(died: &[DeadReason]) {
+    for reason in died {
+        tracing::warn!(%reason, "a delivery was given up");
     }
+}
+
+fn tell_of(step: ClockStep) {
+    let (direction, by) = if step.is_back() {
+        ("back", step.from.since(step.to))
+    } else {
+        ("forward", step.to.since(step.from))
+    };
+    let by_secs = by.as_secs();
+    tracing::warn!(
+        direction,
+        by_secs,
+        "the clock was set; retries keep their waits, and nothing is forgotten for a while"
+    );
 }

@@ -138,17 +138,8 @@ impl Drop for UnderWay<'_> {
 /// One attempt: the endpoint's secrets of this moment, a signature of this
 /// moment, and the request.
 async fn attempt(shared: &Shared, delivery: Delivery) -> AttemptEnd {
-    let endpoint = match shared.store.endpoint(delivery.lane.endpoint).await {
-        Ok(Some(endpoint)) if !endpoint.enabled => return AttemptEnd::Abandoned,
-        Ok(endpoint) => endpoint,
-        Err(error) => {
-            warn_of_own_failure(shared, delivery.id, &error.to_string());
-            shared.heed(&error).await;
-            return AttemptEnd::OwnFailure;
-        }
-    };
-    let own = endpoint.and_then(|endpoint| endpoint.keyring);
-    let Some(keyring) = own.as_ref().or(shared.settings.keyring.as_ref()) else {
+    let own = delivery.endpoint.keyring.as_ref();
+    let Some(keyring) = own.or(shared.settings.keyring.as_ref()) else {
         return AttemptEnd::SecretMissing;
     };
     let at = shared.clock.wall_now();
@@ -161,7 +152,7 @@ async fn attempt(shared: &Shared, delivery: Delivery) -> AttemptEnd {
         delivery = %delivery.id,
         event = %delivery.record.id(),
         job = %delivery.lane.job,
-        url = %delivery.url,
+        url = %delivery.endpoint.url,
         status = outcome.as_ref().ok().map(|answer| answer.status),
         error = outcome.as_ref().err().map(tracing::field::display),
         "attempted"

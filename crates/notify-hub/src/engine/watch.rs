@@ -16,11 +16,10 @@ use std::time::Duration;
 
 use notify_core::JobId;
 use notify_core::store::StoreError;
-use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::{Phase, Shared, lock};
-use crate::error::{Failure, NotifyError};
+use crate::error::Failure;
 use crate::live::LiveJob;
 
 /// When a log that could not be read is read again.
@@ -94,24 +93,10 @@ impl Shared {
 
     /// Why the store does nothing more, if that is so.
     async fn ask_why(&self) -> Option<String> {
-        match self.store.counters().await {
+        match self.archive.counters().await {
             Err(StoreError::Failed(why)) => Some(why),
             _ => None,
         }
-    }
-
-    /// Does `work` to its end, also if the caller goes away before that.
-    pub(super) async fn see_through<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, NotifyError> {
-        let admitted = self.admission.enter(0).await?;
-        let (reply, answer) = oneshot::channel();
-        self.errand(async move {
-            let _ = reply.send(work.await);
-            drop(admitted);
-        });
-        answer.await.map_err(|_| NotifyError::OutcomeUnknown)
     }
 
     /// Reads on in the log of a live job, so that its readers are shown all that was
@@ -119,7 +104,7 @@ impl Shared {
     pub(super) fn read_on(self: &Arc<Self>, job: &JobId, behind: Arc<LiveJob>) {
         let (shared, job) = (Arc::clone(self), job.clone());
         self.errand(async move {
-            while let Err(error) = shared.live.fill(&job, &behind, &*shared.store).await {
+            while let Err(error) = shared.live.fill(&job, &behind, &*shared.archive).await {
                 tracing::warn!(%job, %error, "a followed job can't be read");
                 shared.heed(&error).await;
                 sleep(READ_AGAIN).await;

@@ -58,6 +58,7 @@ impl Builder {
         };
         let options = notify_sqlite::SqliteOptions {
             pending_deliveries_max: settings.pending_deliveries_max,
+            pending_per_endpoint_max: settings.pending_per_endpoint_max,
             progress_events_max: settings.progress_events_max,
             min_free_bytes: self.config.store.min_free_bytes,
             ..notify_sqlite::SqliteOptions::default()
@@ -99,6 +100,7 @@ impl Builder {
         let store = self.store.unwrap_or_else(|| {
             Arc::new(MemoryStore::new(MemoryLimits {
                 pending_deliveries_max: settings.pending_deliveries_max,
+                pending_per_endpoint_max: settings.pending_per_endpoint_max,
                 job_bytes_max: settings.memory_bytes_max,
                 dead_letters_max: settings.dead_letters_max,
                 progress_events_max: settings.progress_events_max,

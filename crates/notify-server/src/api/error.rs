@@ -15,8 +15,6 @@ use serde::Serialize;
 pub(super) enum ApiError {
     /// The notifier refuses it.
     Notify(NotifyError),
-    /// As [`ApiError::Notify`], at a field that has another name in this call.
-    NotifyAt(NotifyError, &'static str),
     /// There are no credentials.
     Unauthorized,
     /// The credentials do not open this.
@@ -64,7 +62,7 @@ impl ApiError {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Notify(error) | Self::NotifyAt(error, _) => status_of(error),
+            Self::Notify(error) => status_of(error),
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
@@ -79,7 +77,7 @@ impl ApiError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Notify(error) | Self::NotifyAt(error, _) => error.code(),
+            Self::Notify(error) => error.code(),
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::NotFound(_) => "not_found",
@@ -95,7 +93,7 @@ impl ApiError {
 
     fn message(&self) -> Cow<'static, str> {
         match self {
-            Self::Notify(error) | Self::NotifyAt(error, _) => error.to_string().into(),
+            Self::Notify(error) => error.to_string().into(),
             Self::Unauthorized => "send the header Authorization: Bearer".into(),
             Self::Forbidden => "these credentials do not open this".into(),
             Self::NotFound(what) => (*what).into(),
@@ -114,7 +112,6 @@ impl ApiError {
     fn detail(&self) -> Detail<'_> {
         let field = match self {
             Self::Field { field, .. } => Some(field.as_str()),
-            Self::NotifyAt(_, field) => Some(*field),
             Self::Notify(error) => error.field(),
             _ => None,
         };
@@ -142,6 +139,8 @@ fn status_of(error: &NotifyError) -> StatusCode {
         | NotifyError::StoreFull
         | NotifyError::StoreFailed
         | NotifyError::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
+        NotifyError::EndpointUnknown => StatusCode::NOT_FOUND,
+        NotifyError::RowDamaged(_) | NotifyError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }
@@ -184,6 +183,7 @@ mod tests {
     use std::time::Duration;
 
     use notify_core::Epoch;
+    use notify_core::store::FilterEmpty;
 
     use super::*;
 
@@ -219,11 +219,23 @@ mod tests {
             422,
             "signing_secret_missing",
         );
+        check(NotifyError::FilterEmpty(FilterEmpty), 422, "filter_empty");
+        check(NotifyError::EndpointUnknown, 404, "endpoint_unknown");
         check(NotifyError::Overloaded { retry_after }, 429, "overloaded");
+        check(NotifyError::RowDamaged("x".into()), 500, "row_damaged");
+        check(NotifyError::Internal, 500, "internal");
         check(NotifyError::NotReady("x"), 503, "not_ready");
         check(NotifyError::StoreFull, 503, "store_full");
         check(NotifyError::StoreFailed, 503, "store_failed");
         check(NotifyError::OutcomeUnknown, 503, "outcome_unknown");
+    }
+
+    #[test]
+    fn a_refusal_for_what_it_says_names_the_field() {
+        let error = ApiError::from(NotifyError::FilterEmpty(FilterEmpty));
+        assert_eq!(error.detail().field, Some("filter"));
+        let error = ApiError::from(NotifyError::RowDamaged("x".into()));
+        assert_eq!(error.detail().field, None);
     }
 
     #[test]

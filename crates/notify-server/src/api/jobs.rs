@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use notify_core::endpoint::EventFilter;
 use notify_core::id::{IdempotencyKeyInvalid, JobIdInvalid};
-use notify_core::{EventId, EventRecord, JobId, JobStatus, Timestamp};
+use notify_core::{DeadReason, EventId, EventRecord, JobId, JobStatus, Timestamp};
 use notify_hub::{JobView, NotifyError};
 use serde::{Deserialize, Serialize};
 
@@ -111,10 +111,11 @@ pub(super) async fn accept_event(
         webhook_url.as_deref(),
         idempotency_key(&headers)?,
     );
-    let id = accepted.await.map_err(name_as_in_query)?;
+    let accepted = accepted.await?;
     let answer = Accepted {
-        id,
-        sequence: id.sequence(),
+        id: accepted.id,
+        sequence: accepted.id.sequence(),
+        warnings: accepted.unsent.into_iter().map(Warning::of).collect(),
     };
     Ok(json(StatusCode::ACCEPTED, &answer))
 }
@@ -151,16 +152,6 @@ fn webhook_url(query: Vec<(String, String)>) -> Result<Option<String>, ApiError>
 
 const WEBHOOK_URL: &str = "webhook_url";
 
-/// What is wrong with this call's webhook is wrong with its query.
-fn name_as_in_query(error: NotifyError) -> ApiError {
-    match error {
-        NotifyError::WebhookUrl(_)
-        | NotifyError::AddressRefused(_)
-        | NotifyError::SigningSecretMissing => ApiError::NotifyAt(error, WEBHOOK_URL),
-        error => error.into(),
-    }
-}
-
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let mut all = headers.get_all("idempotency-key").iter();
     match (all.next(), all.next()) {
@@ -188,6 +179,29 @@ struct Registered<'a> {
 struct Accepted {
     id: EventId,
     sequence: u64,
+    /// The event stands; this is what is wrong with its webhook.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warning>,
+}
+
+#[derive(Serialize)]
+struct Warning {
+    code: DeadReason,
+    message: &'static str,
+}
+
+impl Warning {
+    fn of(code: DeadReason) -> Self {
+        let message = match code {
+            DeadReason::UrlInvalid => "the webhook is not sent: its URL can't be used",
+            DeadReason::AddressRefused => "the webhook is not sent: its address is not allowed",
+            DeadReason::SecretMissing => {
+                "the webhook is not sent: there is no secret to sign it with"
+            }
+            _ => "the webhook is not sent",
+        };
+        Self { code, message }
+    }
 }
 
 /// A job as it stands. The event is shown by the bytes that were made when it

@@ -106,6 +106,38 @@ fn variables_of_other_commands_and_programs_are_no_settings() {
 }
 
 #[test]
+fn an_empty_secret_is_none() {
+    let env = [
+        ("NOTIFY_SIGNING_SECRET", ""),
+        ("NOTIFY_PREVIOUS_SIGNING_SECRET", ""),
+    ];
+    assert_eq!(from_env(&env), from_env(&[]));
+}
+
+#[test]
+fn the_bounds_of_what_waits_can_be_set() {
+    let file = "[limits]\npending_per_endpoint_max = 1\npending_deliveries_max = 2";
+    let env = [("NOTIFY_LIMITS__PENDING_PER_ENDPOINT_MAX", "3")];
+    let limits = ServerConfig::load(sources(file, &env, &[])).unwrap();
+    let limits = limits.notifier.limits;
+    assert_eq!(
+        (
+            limits.pending_per_endpoint_max,
+            limits.pending_deliveries_max
+        ),
+        (3, 2)
+    );
+    let defaults = from_env(&[]).notifier.limits;
+    assert_eq!(
+        (
+            defaults.pending_per_endpoint_max,
+            defaults.pending_deliveries_max
+        ),
+        (100_000, 1_000_000)
+    );
+}
+
+#[test]
 fn an_unknown_setting_is_named() {
     let no_such = "there is no such setting";
     check_refused(

@@ -34,10 +34,33 @@ impl AttemptRow {
         Self::all(conn, rest, [job, number])
     }
 
-    /// The settled delivery of a job that was accepted first.
-    pub(crate) fn oldest_settled(conn: &Connection, job: i64) -> Result<Option<Self>, Fault> {
-        let rest = "WHERE job = ?1 AND state <> 0 ORDER BY number LIMIT 1";
-        Self::one(conn, rest, [job])
+    /// A delivery's rows that can be read, in order.
+    pub(crate) fn readable(conn: &Connection, job: i64, number: i64) -> Result<Vec<Self>, Fault> {
+        let sql = Self::select("WHERE job = ?1 AND number = ?2 ORDER BY entry");
+        let mut statement = conn.prepare_cached(&sql)?;
+        let mut rows = statement.query([job, number])?;
+        let mut entries = Vec::new();
+        while let Some(row) = rows.next()? {
+            match Self::checked(row) {
+                Ok(entry) => entries.push(entry),
+                Err(Fault::Damaged(row)) => tracing::error!(row, "damaged, and left out"),
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(entries)
+    }
+
+    /// How many rows a delivery has.
+    pub(crate) fn count(conn: &Connection, job: i64, number: i64) -> Result<i64, Fault> {
+        let sql = "SELECT coalesce(max(entry) + 1, 0) FROM attempts WHERE job = ?1 AND number = ?2";
+        Ok(super::number(conn, sql, [job, number])?.unwrap_or_default())
+    }
+
+    /// The number of a job's settled delivery that was accepted first.
+    pub(crate) fn oldest_settled(conn: &Connection, job: i64) -> Result<Option<i64>, Fault> {
+        let sql =
+            "SELECT number FROM attempts WHERE job = ?1 AND state <> 0 ORDER BY number LIMIT 1";
+        super::number(conn, sql, [job])
     }
 
     pub(crate) fn insert(&self, conn: &Connection) -> Result<(), Fault> {

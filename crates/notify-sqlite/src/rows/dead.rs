@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use notify_core::delivery::{Attempt, DeadLetter, DeadReason, Delivery, LaneKey};
+use notify_core::delivery::{Attempt, DeadLetter, DeadReason, Undelivered};
+use notify_core::ledger::LetterRow;
 use notify_core::store::DeadFilter;
-use notify_core::{EndpointUrl, EventId, EventRecord, JobId, Timestamp};
+use notify_core::{EventId, EventRecord, JobId, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params};
 use serde_json::{Value as Json, json};
@@ -20,8 +21,8 @@ use crate::error::Fault;
 pub(crate) struct DeadRow {
     /// Its place among the dead.
     pub(crate) number: i64,
-    /// What was to be delivered. When it was accepted and due is not kept.
-    pub(crate) delivery: Delivery,
+    /// What was to be delivered.
+    pub(crate) of: Undelivered,
     pub(crate) reason: DeadReason,
     pub(crate) died_at: Timestamp,
     /// Its attempts as JSON text.
@@ -31,14 +32,14 @@ pub(crate) struct DeadRow {
 impl DeadRow {
     pub(crate) fn new(
         number: i64,
-        delivery: Delivery,
+        of: Undelivered,
         reason: DeadReason,
         died_at: Timestamp,
         history: &[Attempt],
     ) -> Self {
         Self {
             number,
-            delivery,
+            of,
             reason,
             died_at,
             attempts: Json::Array(history.iter().map(attempt_json).collect()).to_string(),
@@ -46,7 +47,7 @@ impl DeadRow {
     }
 
     pub(crate) fn insert(&self, conn: &Connection) -> Result<(), Fault> {
-        let Delivery { record, lane, .. } = &self.delivery;
+        let Undelivered { job, record, .. } = &self.of;
         conn.prepare_cached(
             "INSERT INTO dead_letters (id, delivery, job_id, epoch, sequence, kind, status, json,
                endpoint, url, generation, reason, died_at, attempts, crc)
@@ -54,16 +55,16 @@ impl DeadRow {
         )?
         .execute(params![
             self.number,
-            self.delivery.id.to_string(),
-            lane.job.as_str(),
+            self.of.id.to_string(),
+            job.as_str(),
             record.id().epoch().to_string(),
             signed(record.sequence()),
             kind_code(record.kind()),
             status_code(record.status()),
             &record.json()[..],
-            lane.endpoint.to_string(),
-            self.delivery.url.as_str(),
-            self.delivery.generation,
+            self.endpoint(),
+            self.of.url,
+            self.of.generation,
             reason_code(self.reason),
             millis(self.died_at),
             self.attempts,
@@ -72,10 +73,26 @@ impl DeadRow {
         Ok(())
     }
 
-    pub(crate) fn delete(conn: &Connection, number: i64) -> Result<(), Fault> {
-        conn.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?
-            .execute([number])?;
-        Ok(())
+    /// How many there were of it.
+    pub(crate) fn delete(conn: &Connection, number: i64) -> Result<usize, Fault> {
+        let mut delete = conn.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?;
+        Ok(delete.execute([number])?)
+    }
+
+    /// As far as redelivering it goes; `listed` is its number in its job's list.
+    pub(crate) fn row(self, listed: Option<u64>) -> LetterRow {
+        LetterRow {
+            number: unsigned(self.number),
+            of: self.of,
+            reason: self.reason,
+            listed,
+        }
+    }
+
+    /// The endpoint's id, or nothing.
+    fn endpoint(&self) -> String {
+        let endpoint = self.of.endpoint;
+        endpoint.map(|id| id.to_string()).unwrap_or_default()
     }
 
     pub(crate) fn letter(&self) -> Result<DeadLetter, Fault> {
@@ -83,7 +100,7 @@ impl DeadRow {
             .map_err(|_| Fault::damaged(format!("dead_letters {}: attempts", self.name())))?;
         let history = history.iter().map(attempt_of).collect();
         Ok(DeadLetter::new(
-            &self.delivery,
+            &self.of,
             self.reason,
             history,
             self.died_at,
@@ -101,46 +118,39 @@ impl Record for DeadRow {
         let event = EventId::new(parsed(row, 3)?, unsigned(row.get(4)?));
         let (kind, status) = (kind_of(row.get(5)?)?, status_of(row.get(6)?)?);
         let json: Vec<u8> = row.get(7)?;
-        let url: String = row.get(9)?;
-        let died_at = time(row, 12)?;
+        let endpoint: String = row.get(8)?;
+        let endpoint = (!endpoint.is_empty()).then(|| parsed(row, 8));
         let dead = Self {
             number: row.get(0)?,
-            delivery: Delivery {
+            of: Undelivered {
                 id: parsed(row, 1)?,
-                lane: LaneKey {
-                    job,
-                    endpoint: parsed(row, 8)?,
-                    redelivery: None,
-                },
-                generation: small(row, 10)?,
+                job,
                 record: EventRecord::restore(event, kind, status, &json),
-                url: EndpointUrl::parse(&url)
-                    .map_err(|_| Fault::damaged("column url can't be read"))?,
-                accepted_at: died_at,
-                due_at: died_at,
-                attempts_made: 0,
+                endpoint: endpoint.transpose()?,
+                url: row.get(9)?,
+                generation: small(row, 10)?,
             },
             reason: reason_of(row.get(11)?)?,
-            died_at,
+            died_at: time(row, 12)?,
             attempts: row.get(13)?,
         };
         Ok((dead, row.get(14)?))
     }
 
     fn sum(&self) -> i64 {
-        let Delivery { record, lane, .. } = &self.delivery;
+        let Undelivered { job, record, .. } = &self.of;
         Sum::of(Self::TABLE)
             .int(self.number)
-            .bytes(self.delivery.id.to_string().as_bytes())
-            .bytes(lane.job.as_str().as_bytes())
+            .bytes(self.of.id.to_string().as_bytes())
+            .bytes(job.as_str().as_bytes())
             .bytes(record.id().epoch().to_string().as_bytes())
             .int(signed(record.sequence()))
             .int(kind_code(record.kind()))
             .int(status_code(record.status()))
             .bytes(&record.json())
-            .bytes(lane.endpoint.to_string().as_bytes())
-            .bytes(self.delivery.url.as_str().as_bytes())
-            .int(self.delivery.generation.into())
+            .bytes(self.endpoint().as_bytes())
+            .bytes(self.of.url.as_bytes())
+            .int(self.of.generation.into())
             .int(reason_code(self.reason))
             .int(millis(self.died_at))
             .bytes(self.attempts.as_bytes())
@@ -148,7 +158,7 @@ impl Record for DeadRow {
     }
 
     fn name(&self) -> String {
-        self.delivery.id.to_string()
+        self.of.id.to_string()
     }
 }
 

@@ -1,14 +1,16 @@
 //! Deliveries that are not settled.
 
-use notify_core::delivery::{Delivery, LaneKey};
-use notify_core::endpoint::Endpoint;
+use std::time::Duration;
+
+use notify_core::delivery::LaneKey;
 use notify_core::job::EventKind;
+use notify_core::ledger;
 use notify_core::{DeliveryId, Epoch, EventId, EventRecord, JobId, JobStatus, Timestamp};
 use rusqlite::{Connection, Row, params};
 
 use super::{
-    EndpointRow, EventRow, JobRow, Record, Sum, kind_code, kind_of, maybe_parsed, maybe_time,
-    millis, parsed, signed, small, status_code, status_of, time, unsigned,
+    EventRow, JobRow, Record, Sum, kind_code, kind_of, maybe_parsed, maybe_time, millis, parsed,
+    signed, small, status_code, status_of, time, unsigned,
 };
 use crate::error::Fault;
 
@@ -47,6 +49,12 @@ pub(crate) struct Own {
 impl DeliveryRow {
     pub(crate) fn find(conn: &Connection, job: i64, number: i64) -> Result<Option<Self>, Fault> {
         Self::one(conn, "WHERE job = ?1 AND number = ?2", [job, number])
+    }
+
+    /// The row of a delivery that is pending.
+    pub(crate) fn known(conn: &Connection, row: &ledger::DeliveryRow) -> Result<Self, Fault> {
+        let stored = Self::find(conn, row.job.map_or(0, signed), signed(row.number))?;
+        stored.ok_or_else(|| Fault::damaged(format!("deliveries {}: missing", row.id)))
     }
 
     pub(crate) fn insert(&self, conn: &Connection) -> Result<(), Fault> {
@@ -97,10 +105,55 @@ impl DeliveryRow {
         Ok(())
     }
 
-    pub(crate) fn delete(conn: &Connection, job: i64, number: i64) -> Result<(), Fault> {
-        conn.prepare_cached("DELETE FROM deliveries WHERE job = ?1 AND number = ?2")?
-            .execute([job, number])?;
-        Ok(())
+    /// What a store keeps of a new delivery: what may leave its job's log it owns.
+    pub(crate) fn new(row: &ledger::DeliveryRow, lane: &LaneKey, record: &EventRecord) -> Self {
+        let redelivered = lane.redelivery.is_some();
+        Self {
+            job: row.job.map_or(0, signed),
+            number: signed(row.number),
+            delivery: row.id,
+            endpoint: signed(row.endpoint),
+            sequence: row.sequence,
+            kind: row.kind,
+            status: record.status(),
+            generation: row.generation,
+            accepted_at: row.accepted_at,
+            due_at: row.due_at,
+            first_failed_at: row.first_failed_at,
+            attempts_made: row.attempts_made,
+            entries: 0,
+            own: Own {
+                job: redelivered.then(|| (lane.job.clone(), record.id().epoch())),
+                json: row.may_lose_its_event().then(|| record.json().to_vec()),
+            },
+        }
+    }
+
+    /// Takes over what can change of a delivery.
+    pub(crate) fn set(&mut self, row: &ledger::DeliveryRow) {
+        self.due_at = row.due_at;
+        self.first_failed_at = row.first_failed_at;
+        self.attempts_made = row.attempts_made;
+    }
+
+    /// The delivery, which nobody has leased.
+    pub(crate) fn pending(&self) -> ledger::DeliveryRow {
+        ledger::DeliveryRow {
+            number: unsigned(self.number),
+            job: (self.job != 0).then_some(unsigned(self.job)),
+            endpoint: unsigned(self.endpoint),
+            id: self.delivery,
+            generation: self.generation,
+            sequence: self.sequence,
+            kind: self.kind,
+            accepted_at: self.accepted_at,
+            due_at: self.due_at,
+            first_failed_at: self.first_failed_at,
+            attempts_made: self.attempts_made,
+            // Not kept; it decides nothing once the last progress is some time ago.
+            spacing: Duration::ZERO,
+            lease: None,
+        }
     }
 
     /// The job, by name, and the incarnation of its log.
@@ -113,38 +166,20 @@ impl DeliveryRow {
             .ok_or_else(|| self.lacks("its job"))
     }
 
-    pub(crate) fn endpoint(&self, conn: &Connection) -> Result<Endpoint, Fault> {
-        let endpoint = EndpointRow::numbered(conn, self.endpoint)?;
-        endpoint
-            .map(|row| row.endpoint)
-            .ok_or_else(|| self.lacks("its endpoint"))
-    }
-
-    /// Puts together all that it takes to attempt it.
-    pub(crate) fn resolve(self, conn: &Connection) -> Result<Delivery, Fault> {
-        let (job, epoch) = self.job(conn)?;
-        let endpoint = self.endpoint(conn)?;
+    /// What it is to deliver. `epoch` is its job's.
+    pub(crate) fn record(
+        &self,
+        conn: &Connection,
+        epoch: Option<Epoch>,
+    ) -> Result<EventRecord, Fault> {
+        let own = self.own.job.as_ref().map(|(_, epoch)| *epoch);
+        let epoch = own.or(epoch).ok_or_else(|| self.lacks("its job"))?;
         let id = EventId::new(epoch, self.sequence);
-        let record = match &self.own.json {
-            Some(json) => EventRecord::restore(id, self.kind, self.status, json),
-            None => EventRow::find(conn, self.job, self.sequence)?
-                .ok_or_else(|| self.lacks("its event"))?
-                .record(epoch),
-        };
-        Ok(Delivery {
-            id: self.delivery,
-            lane: LaneKey {
-                job,
-                endpoint: endpoint.id,
-                redelivery: (self.generation > 0).then_some(self.delivery),
-            },
-            generation: self.generation,
-            record,
-            url: endpoint.url,
-            accepted_at: self.accepted_at,
-            due_at: self.due_at,
-            attempts_made: self.attempts_made,
-        })
+        if let Some(json) = &self.own.json {
+            return Ok(EventRecord::restore(id, self.kind, self.status, json));
+        }
+        let event = EventRow::find(conn, self.job, self.sequence)?;
+        Ok(event.ok_or_else(|| self.lacks("its event"))?.record(epoch))
     }
 
     fn lacks(&self, what: &str) -> Fault {

@@ -1,17 +1,20 @@
 //! Receivers, with their own secrets.
 
+use std::sync::Arc;
+
 use notify_core::endpoint::Endpoint;
+use notify_core::ledger;
 use notify_core::{EndpointId, EndpointUrl, Keyring, Secret};
 use rusqlite::{Connection, Row, params};
 
-use super::{Record, Sum, parsed};
+use super::{Record, Sum, parsed, unsigned};
 use crate::error::Fault;
 
 /// A row of `endpoints`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EndpointRow {
     pub(crate) number: i64,
-    pub(crate) endpoint: Endpoint,
+    pub(crate) endpoint: Arc<Endpoint>,
     /// How many jobs and deliveries name it.
     pub(crate) named: i64,
 }
@@ -27,6 +30,15 @@ impl EndpointRow {
 
     pub(crate) fn at(conn: &Connection, url: &EndpointUrl) -> Result<Option<Self>, Fault> {
         Self::one(conn, "WHERE url = ?1", [url.as_str()])
+    }
+
+    /// What the ledger looks at, with how many deliveries to it are pending.
+    pub(crate) fn row(&self, pending: u64) -> ledger::EndpointRow {
+        ledger::EndpointRow {
+            number: unsigned(self.number),
+            endpoint: Arc::clone(&self.endpoint),
+            pending,
+        }
     }
 
     pub(crate) fn insert(&self, conn: &Connection) -> Result<(), Fault> {
@@ -97,13 +109,13 @@ impl Record for EndpointRow {
         });
         let endpoint = Self {
             number: row.get(0)?,
-            endpoint: Endpoint {
+            endpoint: Arc::new(Endpoint {
                 id: parsed(row, 1)?,
                 url: EndpointUrl::parse(&url)
                     .map_err(|_| Fault::damaged("column url can't be read"))?,
                 keyring,
                 enabled: row.get(5)?,
-            },
+            }),
             named: row.get(6)?,
         };
         Ok((endpoint, row.get(7)?))

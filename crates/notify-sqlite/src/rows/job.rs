@@ -1,9 +1,10 @@
 //! Jobs: the head of the log, the token's hash, whom the job tells.
 
-use notify_core::endpoint::EventFilter;
+use notify_core::endpoint::{EventFilter, Subscriber};
 use notify_core::job::JobHead;
+use notify_core::ledger;
 use notify_core::store::TokenHash;
-use notify_core::{JobId, JobStatus, Timestamp};
+use notify_core::{EndpointId, JobId, JobStatus, Timestamp};
 use rusqlite::{Connection, Row, params};
 
 use super::{
@@ -29,6 +30,41 @@ pub(crate) struct JobRow {
 }
 
 impl JobRow {
+    /// What is kept of `job`, which tells the endpoint with this number.
+    pub(crate) fn of(job: &ledger::JobRow, endpoint: Option<i64>) -> Self {
+        let filter = job.webhook.map(|subscriber| subscriber.filter);
+        Self {
+            number: signed(job.number),
+            id: job.id.clone(),
+            head: job.head,
+            token: job.token,
+            webhook: endpoint.zip(filter),
+            created_at: job.created_at,
+            updated_at: job.updated_at,
+            ended_at: job.ended_at,
+            deliveries: signed(job.listed),
+        }
+    }
+
+    /// The job, which tells this endpoint. How many of its deliveries are pending
+    /// is not kept here.
+    pub(crate) fn job(self, endpoint: Option<EndpointId>) -> ledger::JobRow {
+        let filter = self.webhook.map(|(_, filter)| filter);
+        let webhook = endpoint.zip(filter);
+        ledger::JobRow {
+            number: unsigned(self.number),
+            id: self.id,
+            head: self.head,
+            token: self.token,
+            webhook: webhook.map(|(endpoint, filter)| Subscriber { endpoint, filter }),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            ended_at: self.ended_at,
+            pending: 0,
+            listed: unsigned(self.deliveries),
+        }
+    }
+
     pub(crate) fn named(conn: &Connection, id: &JobId) -> Result<Option<Self>, Fault> {
         Self::one(conn, "WHERE job_id = ?1", [id.as_str()])
     }

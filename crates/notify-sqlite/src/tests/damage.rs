@@ -45,46 +45,6 @@ async fn flipped_bytes_are_never_served() {
     }
 }
 
-#[tokio::test]
-async fn one_damaged_event_is_named_and_stops_no_other() {
-    let bench = Bench::new();
-    let store = bench.open();
-    for name in ["a", "b"] {
-        let event = JobEvent::failed(format!("it was {name}"));
-        accept(&store, bench.append_for("x", name, event)).await;
-    }
-    drop(store);
-    let conn = rusqlite::Connection::open(bench.database()).unwrap();
-    conn.execute_batch(
-        "UPDATE events SET json = x'7b7d' WHERE job = (SELECT id FROM jobs WHERE job_id = 'a')",
-    )
-    .unwrap();
-    drop(conn);
-    let store = bench.open();
-    let leased = claim(&store, NOW).await;
-    assert_eq!(leased.len(), 1);
-    assert_eq!(leased[0].delivery().lane.job, job("b"));
-    let error = store.read(&job("a"), 0, 10).await.unwrap_err();
-    assert!(error.to_string().contains("events"), "{error}");
-    assert!(store.read(&job("b"), 0, 10).await.is_ok());
-    let report = crate::check(bench.path()).unwrap();
-    assert_eq!(report.problems_found, 1, "{report:?}");
-}
-
-#[tokio::test]
-async fn a_damaged_delivery_is_refused_at_the_door() {
-    let bench = Bench::new();
-    let store = bench.open();
-    accept(&store, bench.append_for("x", "a", JobEvent::queued())).await;
-    drop(store);
-    let conn = rusqlite::Connection::open(bench.database()).unwrap();
-    conn.execute_batch("UPDATE deliveries SET due_at = 0")
-        .unwrap();
-    drop(conn);
-    let refused = bench.refused();
-    assert!(refused.to_string().contains("deliveries dlv_"), "{refused}");
-}
-
 /// Makes every kind of row there is, and remembers what was to be sent.
 async fn fill(
     bench: &Bench,
@@ -96,7 +56,7 @@ async fn fill(
         let to = format!("job-{round}");
         let own = format!("own-{round}");
         let registration = bench.registration(&to, Some(&own));
-        store.register(NOW, registration).await.unwrap();
+        register(store, registration).await;
         let event = JobEvent::processing(1);
         let key = IdempotencyKey::parse("key").unwrap();
         let append = Append {
@@ -105,12 +65,12 @@ async fn fill(
         };
         expect(store, append, truth).await;
         let leased = claim(store, NOW).await;
-        let due_at = NOW.plus(Duration::from_secs(1));
+        let after = Duration::from_secs(1);
         let ends = leased.into_iter().enumerate().map(|(place, leased)| {
             match (place + round as usize) % 3 {
                 0 => dead(leased, DeadReason::Exhausted),
                 1 => leased.settle(Outcome::Delivered, Some(attempt(1, 204))),
-                _ => leased.settle(Outcome::Retry { due_at }, Some(attempt(1, 503))),
+                _ => leased.settle(Outcome::Retry { after }, Some(attempt(1, 503))),
             }
         });
         settle(store, NOW, ends.collect()).await;
@@ -158,17 +118,13 @@ async fn serve(store: &SqliteStore, served: &mut BTreeSet<String>) {
             format!("{} {} {secret:?}", endpoint.id, endpoint.url.as_str())
         }));
     }
-    let room = Room {
-        each: 1_000,
-        ..Room::default()
-    };
     // As the hub does, also with what it reads.
     let later = NOW.plus(Duration::from_secs(10));
-    if let Ok(written) = store.claim(later, room, 1_000).await {
+    if let Ok(written) = store.claim(later, plenty(), 1_000).await {
         let mut settles = Vec::new();
         for leased in written.leased {
             let delivery = leased.delivery();
-            let (url, record) = (&delivery.url, &delivery.record);
+            let (url, record) = (&delivery.endpoint.url, &delivery.record);
             served.insert(sent(url, &delivery.lane.job, record));
             settles.push(leased.settle(Outcome::Released, None));
         }
@@ -176,7 +132,7 @@ async fn serve(store: &SqliteStore, served: &mut BTreeSet<String>) {
             settles,
             ..Batch::default()
         };
-        let _ = store.write(later, batch).await;
+        let _ = store.write(later, Arc::new(batch)).await;
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a restart brings back, and what it does not.
 
 use notify_core::Keyring;
-use notify_core::store::{DeadFilter, EndpointChange, Retention};
+use notify_core::retention::Retention;
+use notify_core::store::DeadFilter;
 
 use super::*;
 
@@ -9,10 +10,7 @@ use super::*;
 async fn everything_but_leases_is_back() {
     let bench = Bench::new();
     let store = bench.open();
-    let registered = store
-        .register(NOW, bench.registration("a", Some("own")))
-        .await
-        .unwrap();
+    let registered = register(&store, bench.registration("a", Some("own"))).await;
     assert!(registered.used_new_secret);
     let event = JobEvent::queued();
     let key = IdempotencyKey::parse("once").unwrap();
@@ -24,12 +22,13 @@ async fn everything_but_leases_is_back() {
     accept(&store, bench.append("a", JobEvent::processing(1))).await;
     let leased = claim(&store, NOW).await;
     assert_eq!(leased.len(), 2);
-    let due_at = NOW.plus(Duration::from_secs(30));
+    let after = Duration::from_secs(30);
+    let due_at = NOW.plus(after);
     let mut settles = Vec::new();
     for leased in leased {
         let one = attempt(1, 503);
-        settles.push(if leased.delivery().url == url("own") {
-            leased.settle(Outcome::Retry { due_at }, Some(one))
+        settles.push(if leased.delivery().endpoint.url == url("own") {
+            leased.settle(Outcome::Retry { after }, Some(one))
         } else {
             dead(leased, DeadReason::Gone)
         });
@@ -46,21 +45,16 @@ async fn everything_but_leases_is_back() {
     assert_eq!(own.keyring, Some(Keyring::new(secret)));
     let other = store.endpoint_at(&url("other")).await.unwrap().unwrap();
     assert!(!other.enabled);
-    let again = write(&store, NOW, vec![append]).await.appends.remove(0);
-    let first = first.record.id();
-    assert_eq!(again, Err(AppendError::Duplicate { first }));
-    assert!(claim(&store, NOW).await.is_empty());
-    assert_eq!(store.next_due(NOW).await.unwrap(), Some(due_at));
+    let again = ask(&store, NOW, Operation::Append(append)).await;
+    let (first, unsent) = (first.record.id(), None);
+    assert_eq!(again, Err(Refusal::Duplicate { first, unsent }));
+    let claimed = store.claim(NOW, plenty(), 1_000).await.unwrap();
+    assert!(claimed.leased.is_empty());
+    assert_eq!(claimed.next_due_in, Some(after));
     let leased = claim(&store, due_at).await;
     assert_eq!(leased.len(), 1);
     assert_eq!(leased[0].delivery().attempts_made, 1);
-    assert_eq!(
-        store
-            .redeliver(due_at, DeadFilter::default())
-            .await
-            .unwrap(),
-        1
-    );
+    assert_eq!(redeliver(&store, due_at).await, 1);
     drop(store);
     let store = bench.open();
     assert_eq!(store.counters().await.unwrap().pending_deliveries, 3);
@@ -75,10 +69,10 @@ async fn a_secret_that_would_now_be_refused_still_signs() {
     let mut registration = bench.registration("a", Some("own"));
     let webhook = registration.webhook.as_mut().unwrap();
     webhook.secret_if_new = Some(secret.clone());
-    store.register(NOW, registration).await.unwrap();
+    register(&store, registration).await;
     drop(store);
     let own = bench.open().endpoint_at(&url("own")).await.unwrap();
-    assert_eq!(own.unwrap().keyring, Some(Keyring::new(secret)));
+    assert_eq!(own.unwrap().keyring.clone(), Some(Keyring::new(secret)));
 }
 
 #[tokio::test]
@@ -109,16 +103,20 @@ async fn a_due_time_beyond_reason_is_clamped() {
     let store = bench.open();
     accept(&store, bench.append_for("x", "a", JobEvent::queued())).await;
     let leased = claim(&store, NOW).await.remove(0);
-    let due_at = NOW.plus(Duration::from_secs(365 * 86_400));
-    let retry = leased.settle(Outcome::Retry { due_at }, Some(attempt(1, 503)));
+    let after = Duration::from_secs(365 * 86_400);
+    let retry = leased.settle(Outcome::Retry { after }, Some(attempt(1, 503)));
     settle(&store, NOW, vec![retry]).await;
     drop(store);
     let clamped = NOW.plus(Duration::from_secs(29 * 3_600));
+    let next_due = async |store: &SqliteStore, now: Timestamp| {
+        let claimed = store.claim(now, plenty(), 1_000).await.unwrap();
+        assert!(claimed.leased.is_empty());
+        claimed.next_due_in.map(|wait| now.plus(wait))
+    };
     // The second restart begins from what the first one wrote.
     for now in [NOW, NOW.plus(Duration::from_secs(3_600))] {
         let store = bench.open();
-        assert_eq!(store.next_due(now).await.unwrap(), Some(clamped));
-        assert!(claim(&store, now).await.is_empty());
+        assert_eq!(next_due(&store, now).await, Some(clamped));
     }
     assert_eq!(claim(&bench.open(), clamped).await.len(), 1);
 }
@@ -155,10 +153,7 @@ async fn a_redelivery_outlives_its_job() {
     };
     assert_eq!(store.trim(NOW, retention, 10).await.unwrap().forgotten, 1);
     assert!(store.job(&job("a")).await.unwrap().is_none());
-    assert_eq!(
-        store.redeliver(NOW, DeadFilter::default()).await.unwrap(),
-        1
-    );
+    assert_eq!(redeliver(&store, NOW).await, 1);
     drop(store);
     let store = bench.open();
     let leased = claim(&store, NOW).await.remove(0);
@@ -176,15 +171,13 @@ async fn an_endpoint_without_secrets_of_its_own_gets_none_from_a_restart() {
     let store = bench.open();
     accept(&store, bench.append_for("x", "a", JobEvent::queued())).await;
     let id = store.endpoint_at(&url("x")).await.unwrap().unwrap().id;
-    let disable = EndpointChange::Enabled(false);
-    store.change_endpoint(id, disable).await.unwrap();
+    ask(&store, NOW, enable(id, false)).await.unwrap();
     drop(store);
     let store = bench.open();
     let endpoint = store.endpoint(id).await.unwrap().unwrap();
-    assert_eq!((endpoint.keyring, endpoint.enabled), (None, false));
+    assert_eq!((&endpoint.keyring, endpoint.enabled), (&None, false));
     assert!(claim(&store, NOW).await.is_empty());
-    let enable = EndpointChange::Enabled(true);
-    store.change_endpoint(id, enable).await.unwrap();
+    ask(&store, NOW, enable(id, true)).await.unwrap();
     assert_eq!(claim(&store, NOW).await.len(), 1);
 }
 

@@ -1,10 +1,9 @@
 //! Other processes at the same database: they read for long, or hold it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use notify_core::store::{DeadFilter, EndpointChange, RegisterError, Retention};
+use notify_core::retention::Retention;
 use rusqlite::{Connection, OpenFlags};
 
 use super::*;
@@ -109,16 +108,17 @@ async fn a_write_that_someone_else_holds_up_is_not_now_and_changes_nothing() {
     let store = bench.open();
     accept(&store, bench.append_for("x", "a", JobEvent::queued())).await;
     let leased = claim(&store, NOW).await.remove(0);
-    let endpoint = leased.delivery().lane.endpoint;
     let counted = store.counters().await.unwrap();
     let holder = foreign(&bench, OpenFlags::SQLITE_OPEN_READ_WRITE);
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
 
     let delivered = leased.settle(Outcome::Delivered, Some(attempt(1, 204)));
-    let batch = || Batch {
-        settles: vec![delivered.clone()],
-        appends: vec![bench.append("b", JobEvent::queued())],
-        may_lease: Room::default(),
+    let batch = || {
+        let append = bench.append("b", JobEvent::queued());
+        Arc::new(Batch {
+            settles: vec![delivered.clone()],
+            ..asking([Operation::Append(append)])
+        })
     };
     let retention = Retention {
         jobs: Duration::ZERO,
@@ -135,20 +135,8 @@ async fn a_write_that_someone_else_holds_up_is_not_now_and_changes_nothing() {
         "{:?}",
         asked.elapsed()
     );
-    let registered = store.register(NOW, bench.registration("c", None)).await;
-    assert!(matches!(
-        registered,
-        Err(RegisterError::Store(StoreError::NotNow))
-    ));
-    let room = Room::default();
     let not_now = Some(StoreError::NotNow);
-    assert_eq!(store.claim(NOW, room, 9).await.err(), not_now);
-    assert_eq!(
-        store.redeliver(NOW, DeadFilter::default()).await.err(),
-        not_now
-    );
-    let change = EndpointChange::Enabled(false);
-    assert_eq!(store.change_endpoint(endpoint, change).await.err(), not_now);
+    assert_eq!(store.claim(NOW, plenty(), 9).await.err(), not_now);
     assert_eq!(store.trim(NOW, retention, 9).await.err(), not_now);
     // Reading goes on.
     assert_eq!(store.counters().await.unwrap(), counted);
@@ -158,7 +146,7 @@ async fn a_write_that_someone_else_holds_up_is_not_now_and_changes_nothing() {
     holder.execute_batch("ROLLBACK").unwrap();
     let written = store.write(NOW, batch()).await.unwrap();
     assert_eq!(written.settles, [Ok(())], "the lease is as before");
-    assert!(written.appends[0].is_ok());
+    assert!(written.answers[0].is_ok());
     drop(store);
     assert!(crate::check(bench.path()).unwrap().is_sound());
 }

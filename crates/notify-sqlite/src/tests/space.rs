@@ -1,6 +1,6 @@
 //! Running out of space, and giving it back.
 
-use notify_core::store::{RegisterError, Retention};
+use notify_core::retention::Retention;
 
 use super::*;
 
@@ -18,17 +18,11 @@ async fn without_space_events_are_refused_and_settles_are_not() {
     accept(&store, bench.append_for("x", "a", JobEvent::queued())).await;
     drop(store);
     let store = SqliteStore::open(bench.path(), cramped()).unwrap();
-    let refused = write(&store, NOW, vec![bench.append("a", JobEvent::queued())]).await;
-    assert_eq!(refused.appends, [Err(AppendError::NoSpace)]);
-    let refused = store.register(NOW, bench.registration("b", None)).await;
-    assert!(matches!(
-        refused,
-        Err(RegisterError::Store(StoreError::Full))
-    ));
-    store
-        .register(NOW, bench.registration("a", None))
-        .await
-        .unwrap();
+    let append = Operation::Append(bench.append("a", JobEvent::queued()));
+    assert_eq!(ask(&store, NOW, append).await, Err(Refusal::NoSpace));
+    let new = Operation::Register(Box::new(bench.registration("b", None)));
+    assert_eq!(ask(&store, NOW, new).await, Err(Refusal::NoSpace));
+    register(&store, bench.registration("a", None)).await;
     let leased = claim(&store, NOW).await.remove(0);
     let delivered = leased.settle(Outcome::Delivered, Some(attempt(1, 204)));
     assert_eq!(settle(&store, NOW, vec![delivered]).await.settles, [Ok(())]);
@@ -40,15 +34,18 @@ async fn a_full_database_rolls_back_and_goes_on() {
     let store = bench.open();
     accept(&store, bench.append_for("x", "a", JobEvent::queued())).await;
     let leased = claim(&store, NOW).await.remove(0);
-    let (id, retry_at) = (leased.delivery().id, NOW.plus(Duration::from_secs(5)));
-    let retry = leased.settle(Outcome::Retry { due_at: retry_at }, Some(attempt(1, 503)));
+    let (id, after) = (leased.delivery().id, Duration::from_secs(5));
+    let retry = leased.settle(Outcome::Retry { after }, Some(attempt(1, 503)));
     limit_pages(&store, true).await;
     let big = JobEvent::failed("x".repeat(200_000));
-    let batch = || Batch {
-        settles: vec![retry.clone()],
-        appends: vec![bench.append_for("x", "b", big.clone())],
-        may_lease: Room::default(),
+    let batch = || {
+        let append = bench.append_for("x", "b", big.clone());
+        Arc::new(Batch {
+            settles: vec![retry.clone()],
+            ..asking([Operation::Append(append)])
+        })
     };
+    let counted = store.counters().await.unwrap();
     for _ in 0..2 {
         assert_eq!(
             store.write(NOW, batch()).await.unwrap_err(),
@@ -56,11 +53,12 @@ async fn a_full_database_rolls_back_and_goes_on() {
         );
         assert!(store.job(&job("b")).await.unwrap().is_none());
         assert!(claim(&store, NOW).await.is_empty(), "it is still leased");
+        assert_eq!(store.counters().await.unwrap(), counted);
     }
     limit_pages(&store, false).await;
     let written = store.write(NOW, batch()).await.unwrap();
-    assert_eq!(written.settles, [Ok(())], "the lease was put back");
-    assert!(written.appends[0].is_ok());
+    assert_eq!(written.settles, [Ok(())], "the lease is as before");
+    assert!(written.answers[0].is_ok());
     assert_eq!(store.delivery(id).await.unwrap().unwrap().attempts.len(), 1);
     assert!(crate::check(bench.path()).unwrap().is_sound());
 }

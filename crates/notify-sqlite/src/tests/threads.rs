@@ -47,6 +47,8 @@ async fn a_write_that_panics_is_the_end_and_says_so() {
     accept(&store, bench.append("a", JobEvent::queued())).await;
     assert!(store.panic_in_writer().await.is_err());
     let why = StoreError::Failed("the writing thread has panicked".to_owned());
+    let claimed = store.claim(NOW, plenty(), 1).await;
+    assert_eq!(claimed.err(), Some(why.clone()));
     assert_eq!(store.counters().await, Err(why.clone()));
     assert_eq!(store.job(&job("a")).await.err(), Some(why));
     drop(store);

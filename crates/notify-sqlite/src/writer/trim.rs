@@ -7,12 +7,14 @@
 use std::time::{Duration, Instant};
 
 use notify_core::Timestamp;
-use notify_core::store::{Retention, StoreError, Trimmed};
+use notify_core::retention::Retention;
+use notify_core::store::{StoreError, Trimmed};
 use rusqlite::OptionalExtension;
 
 use super::Writer;
+use super::staged::Staged;
 use crate::error::Fault;
-use crate::rows::{JobRow, number, signed};
+use crate::rows::{JobRow, millis, number};
 
 /// How far a step may go.
 struct Bounds {
@@ -34,13 +36,18 @@ impl Writer {
         rows_max: usize,
     ) -> Result<Trimmed, StoreError> {
         let mut trimmed = Trimmed::default();
-        self.transact(|writer| {
+        self.transact(|writer, staged| {
             let bounds = Bounds {
                 rows_max,
                 until: Instant::now() + STEP_TIME,
             };
-            writer.trim_jobs(latest(now, retention.jobs), &bounds, &mut trimmed)?;
-            writer.trim_dead(latest(now, retention.dead_letters), &bounds, &mut trimmed)
+            if let Some(over) = retention.jobs_over(now) {
+                writer.trim_jobs(millis(over), &bounds, &mut trimmed, staged)?;
+            }
+            if let Some(over) = retention.dead_letters_over(now) {
+                writer.trim_dead(millis(over), &bounds, &mut trimmed, staged)?;
+            }
+            Ok(())
         })?;
         if !trimmed.more {
             trimmed.more = self.give_back()?;
@@ -54,6 +61,7 @@ impl Writer {
         latest: i64,
         bounds: &Bounds,
         trimmed: &mut Trimmed,
+        staged: &mut Staged,
     ) -> Result<(), Fault> {
         let mut rows = 0;
         let mut after = (i64::MIN, i64::MIN);
@@ -65,7 +73,7 @@ impl Writer {
             after = next;
             match JobRow::numbered(&self.conn, next.1) {
                 Ok(Some(job)) => {
-                    rows += self.forget_job(&job)?;
+                    rows += self.forget_job(&job, staged)?;
                     trimmed.forgotten += 1;
                 }
                 Ok(None) => {}
@@ -87,41 +95,20 @@ impl Writer {
     }
 
     /// Forgets a job with all that it has; how many rows that were.
-    fn forget_job(&mut self, job: &JobRow) -> Result<usize, Fault> {
-        let settled = {
-            let mut statement = self.conn.prepare_cached(
-                "SELECT delivery, endpoint FROM attempts WHERE job = ?1 AND state <> 0",
-            )?;
-            let settled =
-                statement.query_map([job.number], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            settled.collect::<Result<Vec<(String, i64)>, _>>()?
-        };
-        let mut rows = settled.len();
-        for (delivery, endpoint) in &settled {
-            self.conn
-                .prepare_cached("DELETE FROM delivery_ids WHERE delivery = ?1")?
-                .execute([delivery])?;
-            self.endpoints.release(&self.conn, *endpoint)?;
-            if let Some(row) = self.endpoints.numbered(&self.conn, *endpoint)? {
-                self.pacing.forget(&job.id, row.endpoint.id);
-            }
-        }
-        for (table, key) in [
-            ("attempts", "job"),
-            ("events", "job"),
-            ("idempotency", "job"),
-            ("jobs", "id"),
-        ] {
+    fn forget_job(&self, job: &JobRow, staged: &mut Staged) -> Result<usize, Fault> {
+        let mut rows = self.forget_set_aside(job.number, staged)?;
+        rows += self.forget_settled("WHERE job = ?1", &[job.number], staged)?;
+        for (table, key) in [("events", "job"), ("idempotency", "job"), ("jobs", "id")] {
             rows += self
                 .conn
                 .prepare_cached(&format!("DELETE FROM {table} WHERE {key} = ?1"))?
                 .execute([job.number])?;
         }
         if let Some((endpoint, _)) = job.webhook {
-            self.endpoints.release(&self.conn, endpoint)?;
+            staged.name(endpoint, -1);
         }
-        self.jobs.remove(&job.id);
-        self.meta.jobs -= 1;
+        staged.jobs_gone.push(job.id.clone());
+        staged.meta.jobs -= 1;
         Ok(rows)
     }
 
@@ -133,6 +120,7 @@ impl Writer {
         latest: i64,
         bounds: &Bounds,
         trimmed: &mut Trimmed,
+        staged: &mut Staged,
     ) -> Result<(), Fault> {
         let mut after = 0;
         let mut dropped = 0;
@@ -143,7 +131,7 @@ impl Writer {
                 trimmed.more = true;
                 break;
             }
-            self.drop_dead(letter)?;
+            self.drop_letter(letter, staged)?;
             (after, dropped) = (letter, dropped + 1);
         }
         for _ in 0..SWEPT_A_STEP.min(bounds.rows_max.saturating_sub(dropped)) {
@@ -153,7 +141,7 @@ impl Writer {
             };
             self.swept = letter;
             if died_at <= latest {
-                self.drop_dead(letter)?;
+                self.drop_letter(letter, staged)?;
                 dropped += 1;
             }
         }
@@ -176,7 +164,7 @@ impl Writer {
         if !self.has_much_free()? {
             return Ok(false);
         }
-        self.transact(|writer| {
+        self.transact(|writer, _| {
             let sql = format!("PRAGMA incremental_vacuum({PAGES_A_STEP})");
             // Each row that this statement steps over frees a page.
             let mut statement = writer.conn.prepare(&sql)?;
@@ -192,16 +180,6 @@ impl Writer {
         let pages = number(&self.conn, "PRAGMA page_count", [])?.unwrap_or_default();
         Ok(free >= FREE_PAGES_KEPT && free >= pages / 8)
     }
-}
-
-/// The latest time that is past a retention; as [`Timestamp::since`], for which
-/// what is yet to come is of now.
-fn latest(now: Timestamp, kept: Duration) -> i64 {
-    if kept.is_zero() {
-        return i64::MAX;
-    }
-    let kept = signed(u64::try_from(kept.as_millis()).unwrap_or(u64::MAX));
-    signed(now.as_millis()).saturating_sub(kept)
 }
 
 /// Asks the index alone.

@@ -15,8 +15,8 @@ use std::time::Instant;
 use clap::Parser;
 use notify_bench::store::{floor, notifier, notifies_per_second, result, single_caller_median};
 use notify_core::event::EventLimits;
-use notify_core::store::{Append, Batch, FreshIds, Store};
-use notify_core::{DeliveryId, EndpointId, Epoch, JobEvent, JobId, Timestamp};
+use notify_core::store::{Append, Batch, FreshIds, Operation, Store};
+use notify_core::{EndpointId, Epoch, JobEvent, JobId, Timestamp};
 use notify_sqlite::{SqliteOptions, SqliteStore};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -93,13 +93,14 @@ async fn fill(dir: &Path, jobs: u64) -> Outcome<()> {
     let mut nth = 0;
     while nth < jobs {
         let mut batch = Batch::default();
-        while nth < jobs && batch.appends.len() < 2_000 {
+        while nth < jobs && batch.operations.len() < 2_000 {
             nth += 1;
             for event in [JobEvent::queued(), JobEvent::completed(result())] {
-                batch.appends.push(append(nth, event)?);
+                let append = append(nth, event)?;
+                batch.operations.push(Operation::Append(append));
             }
         }
-        store.write(now, batch).await?;
+        store.write(now, Arc::new(batch)).await?;
     }
     Ok(())
 }
@@ -111,14 +112,11 @@ fn append(nth: u64, event: JobEvent) -> Outcome<Append> {
         draft: event.draft(1_712_534_400, EventLimits::default())?,
         idempotency: None,
         webhook: None,
+        has_global_secret: true,
         progress_min_interval: std::time::Duration::ZERO,
         fresh: FreshIds {
             epoch: Epoch::from_random(random),
             endpoint: EndpointId::from_random(random),
-            deliveries: [
-                DeliveryId::from_random(random),
-                DeliveryId::from_random(!random),
-            ],
         },
     })
 }

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use notify_core::clock::ClockStep;
 use notify_core::delivery::{DeadLetter, DeliveryView};
 use notify_core::endpoint::{Endpoint, EndpointUrl};
+use notify_core::retention::Retention;
 use notify_core::store::{
-    Batch, BoxFuture, Counters, DeadFilter, EndpointChange, JobView, List, Listed, Page,
-    ReadResult, RegisterError, Registered, Registration, Retention, Room, Store, StoreError,
-    TokenHash, Trimmed, Written,
+    Archive, Batch, Counters, DeadFilter, JobView, List, Listed, Operation, Page, Room, Store,
+    StoreResult, TokenHash, Trimmed, Written,
 };
 use notify_core::{DeliveryId, EndpointId, JobId, JobStatus, Timestamp};
 
@@ -60,33 +60,35 @@ macro_rules! pass_on {
 }
 
 impl<S: Store> Store for CountingStore<S> {
-    fn write(&self, now: Timestamp, batch: Batch) -> BoxFuture<'_, Result<Written, StoreError>> {
+    fn write(&self, now: Timestamp, batch: Arc<Batch>) -> StoreResult<'_, Written> {
         self.counts.batches.fetch_add(1, Ordering::Relaxed);
-        let appends = u64::try_from(batch.appends.len()).unwrap_or(u64::MAX);
+        let operations = batch.operations.iter();
+        let appends = operations.filter(|it| matches!(it, Operation::Append(_)));
+        let appends = u64::try_from(appends.count()).unwrap_or(u64::MAX);
         self.counts.appends.fetch_add(appends, Ordering::Relaxed);
         self.inner.write(now, batch)
     }
 
     pass_on! {
-        register(now: Timestamp, registration: Registration) -> BoxFuture<'_, Result<Registered, RegisterError>>;
-        claim(now: Timestamp, room: Room, limit: usize) -> BoxFuture<'_, Result<Written, StoreError>>;
-        next_due(now: Timestamp) -> ReadResult<'_, Option<Timestamp>>;
-        read(job: &JobId, after: u64, limit: usize) -> ReadResult<'_, Option<Page>>;
-        job(job: &JobId) -> ReadResult<'_, Option<JobView>>;
-        jobs(status: Option<JobStatus>, list: List) -> ReadResult<'_, Listed<JobView>>;
-        token(job: &JobId) -> ReadResult<'_, Option<TokenHash>>;
-        deliveries(job: &JobId, list: List) -> ReadResult<'_, Listed<DeliveryView>>;
-        delivery(delivery: DeliveryId) -> ReadResult<'_, Option<DeliveryView>>;
-        dead_letters(filter: DeadFilter, list: List) -> ReadResult<'_, Listed<DeadLetter>>;
-        count_dead_letters(filter: DeadFilter) -> ReadResult<'_, u64>;
-        redeliver(now: Timestamp, filter: DeadFilter) -> ReadResult<'_, u64>;
-        drop_dead_letters(filter: DeadFilter) -> ReadResult<'_, u64>;
-        endpoint(endpoint: EndpointId) -> ReadResult<'_, Option<Endpoint>>;
-        endpoint_at(url: &EndpointUrl) -> ReadResult<'_, Option<Endpoint>>;
-        endpoints(list: List) -> ReadResult<'_, Listed<Endpoint>>;
-        change_endpoint(endpoint: EndpointId, change: EndpointChange) -> ReadResult<'_, Option<Endpoint>>;
-        trim(now: Timestamp, retention: Retention, rows_max: usize) -> ReadResult<'_, Trimmed>;
-        clock_set(step: ClockStep) -> ReadResult<'_, ()>;
-        counters() -> ReadResult<'_, Counters>;
+        claim(now: Timestamp, room: Room, limit: usize) -> StoreResult<'_, Written>;
+        trim(now: Timestamp, retention: Retention, rows_max: usize) -> StoreResult<'_, Trimmed>;
+        clock_set(step: ClockStep) -> StoreResult<'_, ()>;
+    }
+}
+
+impl<S: Store> Archive for CountingStore<S> {
+    pass_on! {
+        read(job: &JobId, after: u64, limit: usize) -> StoreResult<'_, Option<Page>>;
+        job(job: &JobId) -> StoreResult<'_, Option<JobView>>;
+        jobs(status: Option<JobStatus>, list: List) -> StoreResult<'_, Listed<JobView>>;
+        token(job: &JobId) -> StoreResult<'_, Option<TokenHash>>;
+        deliveries(job: &JobId, list: List) -> StoreResult<'_, Listed<DeliveryView>>;
+        delivery(delivery: DeliveryId) -> StoreResult<'_, Option<DeliveryView>>;
+        dead_letters(filter: DeadFilter, list: List) -> StoreResult<'_, Listed<DeadLetter>>;
+        count_dead_letters(filter: DeadFilter) -> StoreResult<'_, u64>;
+        endpoint(endpoint: EndpointId) -> StoreResult<'_, Option<Arc<Endpoint>>>;
+        endpoint_at(url: &EndpointUrl) -> StoreResult<'_, Option<Arc<Endpoint>>>;
+        endpoints(list: List) -> StoreResult<'_, Listed<Arc<Endpoint>>>;
+        counters() -> StoreResult<'_, Counters>;
     }
 }

@@ -1,15 +1,19 @@
 //! What goes wrong, and how the world becomes whole again.
 
+use std::time::Duration;
+
 use notify_core::delivery::Outcome;
-use notify_core::store::{DeadFilter, List, Room, Store, StoreError};
+use notify_core::store::{Batch, StoreError};
 
 use super::World;
 use crate::sim::agenda::Step;
 use crate::sim::sabotage::Sabotage;
-use crate::sim::store::at_once;
 
 /// Half an hour, in milliseconds.
 const HALF_AN_HOUR: u64 = 1_800_000;
+
+/// Three days, in milliseconds.
+const THREE_DAYS: u64 = 3 * 86_400_000;
 
 /// After so long in the heal phase, everything from before it has come in.
 const LAST_FAULTS_MILLIS: u64 = 20_000;
@@ -23,7 +27,7 @@ impl World {
             0..=2 => self.crash(),
             3..=5 => self.jump(),
             6 | 7 => self.settle_with_stale_leases(),
-            _ => self.ledger.audit_all(self.sched_now(), &self.store),
+            _ => self.audit.audit_all(self.agenda.now(), &self.store),
         }
         let after = self.rng.between(1, 2 * self.plan.break_millis);
         self.agenda.plan(after, Step::Break);
@@ -32,24 +36,27 @@ impl World {
     /// The process ends between two instructions: what it held is gone, what the
     /// store has is there. Requests that have left are still on their way.
     pub(super) fn crash(&mut self) {
-        let mut at = self.moment();
+        let at = self.moment();
         let Some(process) = self.process.take() else {
             return;
         };
-        let recovering = process.is_recovering(self.agenda.now());
+        let millis = self.agenda.now();
+        let recovering = process.is_recovering();
         self.figures.crashes += 1;
         self.figures.crashes_in_recovery += u64::from(recovering);
         self.note(|| format!("the process crashes; in recovery: {recovering}"));
-        self.ledger.crashes();
+        self.learn_secrets(process.unheard);
+        self.learn_secrets(process.call.map_or(Vec::new(), |call| call.secrets));
+        self.figures.broken_walks += self.audit.crashes(millis);
         let outcome = match self.sabotage {
             Sabotage::LoseLeasesAtCrash => Outcome::Delivered,
             Sabotage::LoseLeasesInRecovery if recovering => Outcome::Delivered,
             _ => Outcome::Released,
         };
-        at.now = process.time(self.agenda.now());
-        let (settles, done) = self.store.release_all(at.now, outcome);
-        self.ledger.written(at, &settles, &[], &done, &self.store);
-        self.keep_stale(&settles);
+        self.last_time = Some((at.now, millis));
+        let (batch, done) = self.store.release_all(at.now, outcome);
+        self.audit.written(at, &batch, &done, &self.store);
+        self.keep_stale(&batch.settles);
         self.hang_up();
         self.close_readers();
         let after = self.rng.between(0, 2_000);
@@ -63,10 +70,11 @@ impl World {
 
     /// Somebody sets the clock.
     fn jump(&mut self) {
-        let most = match self.rng.between(0, 2) {
-            0 => 2_000,
-            1 => 60_000,
-            _ => HALF_AN_HOUR,
+        let most = match self.rng.between(0, 6) {
+            0 | 1 => 3_000,
+            2 | 3 => 60_000,
+            4 | 5 => HALF_AN_HOUR,
+            _ => THREE_DAYS,
         };
         let by = i64::try_from(self.rng.between(0, 2 * most)).unwrap_or_default();
         let by = by - i64::try_from(most).unwrap_or_default();
@@ -75,30 +83,30 @@ impl World {
         self.agenda.jump_wall(by);
     }
 
-    /// Someone with a lease of long ago comes back and settles.
+    /// Others with leases of earlier lives come back and settle, together.
     fn settle_with_stale_leases(&mut self) {
-        let Some(mut settle) = self.stale_settle() else {
-            return;
-        };
         let at = self.moment();
-        settle.attempt = None;
-        let outcomes = [
-            Outcome::Delivered,
-            Outcome::Released,
-            Outcome::Retry { due_at: at.now },
-        ];
-        settle.outcome = self
-            .rng
-            .pick(&outcomes)
-            .copied()
-            .unwrap_or(Outcome::Delivered);
-        self.figures.stale_leases += 1;
-        self.note(|| format!("a stale lease: {settle:?}"));
-        let settles = vec![settle];
-        let done = self
-            .store
-            .write(at.now, settles.clone(), Vec::new(), Room::default());
-        self.ledger.written(at, &settles, &[], &done, &self.store);
+        let mut settles = self.stale_settles();
+        for settle in &mut settles {
+            let outcomes = [
+                Outcome::Delivered,
+                Outcome::Released,
+                Outcome::Retry {
+                    after: Duration::ZERO,
+                },
+            ];
+            settle.attempt = None;
+            let outcome = self.rng.pick(&outcomes).copied();
+            settle.outcome = outcome.unwrap_or(Outcome::Delivered);
+        }
+        self.figures.stale_leases += settles.len() as u64;
+        self.note(|| format!("stale leases: {settles:?}"));
+        let batch = Batch {
+            settles,
+            ..Batch::default()
+        };
+        let done = self.store.write(at.now, &batch);
+        self.audit.written(at, &batch, &done, &self.store);
     }
 
     /// What the store says to the call that it is about to carry out, and whether
@@ -129,20 +137,18 @@ impl World {
         let first = !std::mem::replace(&mut self.healing, true);
         self.note(|| "everything heals".to_owned());
         self.start();
-        let listed = at_once(self.store.memory().endpoints(List {
-            limit: 1_000,
-            cursor: None,
-        }));
-        for endpoint in listed.map(|listed| listed.items).unwrap_or_default() {
-            if !endpoint.enabled {
-                self.enable(endpoint.id, true);
+        for (id, enabled) in self.endpoints() {
+            if !enabled {
+                self.enable(id, true);
             }
         }
-        self.redeliver(DeadFilter::default());
+        self.redeliver_all();
         if first {
             self.end_jobs();
             // What was under way may still disable an endpoint, or die.
             self.agenda.plan(LAST_FAULTS_MILLIS, Step::Heal);
+        } else {
+            self.healed = true;
         }
     }
 }

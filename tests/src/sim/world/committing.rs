@@ -1,38 +1,57 @@
-//! The committer, and the scheduler between it and the dispatcher.
+//! The driver of the committer.
 //!
-//! It does what the hub's committer does, one step at a time: a call of the store
+//! It does what the hub's driver does, one step at a time: a call of the store
 //! begins, is carried out, is answered. Anything may happen in between.
 
-use notify_core::Timestamp;
-use notify_core::delivery::{Leased, Settle};
+use std::time::Duration;
+
+use notify_core::clock::ClockStep;
+use notify_core::commit::{CommitPhase, Committer, Done as Told, Work};
 use notify_core::schedule::Scheduler;
-use notify_core::store::{Appended, Room, StoreError};
+use notify_core::store::StoreError;
 
 use super::World;
-use super::process::{Asked, LONG_PAUSE_MILLIS, Process, STANDSTILL_MILLIS, StoreCall};
-use super::producing::Answer;
+use super::process::{Process, STANDSTILL_MILLIS};
 use crate::sim::agenda::Step;
-use crate::sim::ledger::Invariant;
+use crate::sim::audit::Invariant;
 use crate::sim::sabotage::Sabotage;
-use crate::sim::store::Done;
+
+/// How long the process sleeps at least when all has healed and only retention
+/// wakes it, in milliseconds: a day of waiting is then worth simulating.
+const SLEEP_MILLIS_MIN: u64 = 60_000;
+
+/// As long as a clock that is wrong by days is: so many milliseconds at most.
+const DAYS_MAX: u64 = 5 * 86_400_000;
 
 impl World {
     pub(super) fn start(&mut self) {
         if self.process.is_some() {
             return;
         }
+        if !self.healing && self.rng.percent(self.plan.clock_wrong) {
+            self.figures.wrong_clocks += 1;
+            let by = i64::try_from(self.rng.between(0, 2 * DAYS_MAX)).unwrap_or_default();
+            let most = i64::try_from(DAYS_MAX).unwrap_or_default();
+            self.agenda.jump_wall(by - most);
+        }
         self.lives += 1;
-        let (life, wall) = (self.lives, self.agenda.wall());
+        let (life, wall, millis) = (self.lives, self.agenda.wall(), self.agenda.now());
         let mut limits = self.plan.limits;
         if self.sabotage == Sabotage::WidenWindow {
             limits.in_flight_per_endpoint_max += 1;
         }
         let scheduler = Scheduler::new(limits, self.plan.policy.clone(), self.rng.number());
-        let mut process = Process::new(life, self.agenda.now(), wall, scheduler);
-        process.claim_wanted = self.sabotage != Sabotage::SkipRecovery || life == 1;
+        let committer = Committer::new(self.plan.commit, self.plan.retention);
+        let process = Process::new(life, millis, wall, scheduler, committer);
         self.process = Some(process);
         self.note(|| format!("process {life} starts; the wall says {wall:?}"));
-        self.agenda.plan(500, Step::Trim { life });
+        if let Some((last, at)) = self.last_time {
+            let from = last.plus(Duration::from_millis(millis - at));
+            let step = ClockStep { from, to: wall };
+            self.store.clock_set(step);
+            self.audit.clock_set(millis, step);
+        }
+        self.audit.disturbed(millis);
         self.wake_committer();
     }
 
@@ -42,304 +61,122 @@ impl World {
         self.agenda.plan(after, Step::Commit { life });
     }
 
-    /// One turn of the committer: a claim if there is reason to, else a write if
-    /// there is something to write.
+    /// One turn of the driver.
     pub(super) fn commit(&mut self) {
-        let now = self.sched_now();
         let millis = self.agenda.now();
-        let ignore_room = self.sabotage == Sabotage::IgnoreRoom;
         let Some(process) = &mut self.process else {
             return;
         };
+        process.wakes_at = process.wakes_at.filter(|&at| at > millis);
         if process.call.is_some() {
             return;
         }
-        process.paused_until = process.paused_until.filter(|&until| millis < until);
-        process.claim_wanted |= process.next_due.is_some_and(|due| due <= now);
-        process.claim_wanted |= process.scheduler.poll_claim().is_some();
-        let mut room = process.scheduler.room();
-        if ignore_room {
-            room = Room {
-                each: u32::MAX,
-                ..Room::default()
-            };
-        }
-        let mut asked = None;
-        if let Some(until) = process.paused_until {
-            let most = if process.refuses {
-                process.waiting.len()
-            } else {
-                0
-            };
-            let refused: Vec<u64> = process.waiting.drain(..most).collect();
-            let life = process.life;
-            self.agenda.plan(until - millis, Step::Commit { life });
-            for ticket in refused {
-                self.answer(ticket, Answer::Later);
-            }
-            return;
-        } else if process.claim_wanted && process.kept.is_empty() {
-            process.claim_wanted = false;
-            asked = Some(Asked::Claim);
-        } else {
-            let most = self.plan.batch_operations_max.min(process.waiting.len());
-            let tickets: Vec<u64> = process.waiting.drain(..most).collect();
-            let settles = self.gather_settles();
-            if !tickets.is_empty() || !settles.is_empty() {
-                asked = Some(Asked::Write { settles, tickets });
-            }
-        }
-        match asked {
-            Some(asked) => self.begin_call(now, asked, room),
-            None => self.sleep_until_due(now),
-        }
-    }
-
-    fn gather_settles(&mut self) -> Vec<Settle> {
-        let drop_one = self.sabotage == Sabotage::DropSettle && self.rng.percent(20);
-        self.poll_settles();
-        let process = self.process.as_mut();
-        let mut settles = process.map_or(Vec::new(), |process| std::mem::take(&mut process.kept));
-        if drop_one {
-            settles.pop();
-        }
-        settles
-    }
-
-    /// Takes what the scheduler has settled: each delivery that it was given,
-    /// once.
-    fn poll_settles(&mut self) {
+        process.committer.handle_phase(CommitPhase::Running);
+        self.take_over();
+        self.follow_clock();
         let Some(process) = &mut self.process else {
             return;
         };
-        while let Some(mut settle) = process.scheduler.poll_settle() {
-            let id = settle.delivery;
-            let once = process.unsettled.remove(&id);
-            for ready in process.ready.values_mut() {
-                ready.remove(&id);
-            }
-            self.ledger
-                .check(once, Invariant::I6, || format!("{id} was settled twice"));
-            self.sabotage
-                .settle(&mut settle, process.time(self.agenda.now()));
-            process.kept.push(settle);
-        }
-    }
-
-    fn begin_call(&mut self, now: Timestamp, asked: Asked, room: Room) {
-        let most = self.plan.store_millis_max;
-        let works = self.rng.between(0, most);
-        let answers = works + self.rng.between(0, most);
-        let Some(process) = &mut self.process else {
-            return;
-        };
-        let life = process.life;
-        process.call = Some(StoreCall {
-            now,
-            asked,
-            room,
-            came: None,
-        });
-        self.agenda.plan(works, Step::StoreWorks { life });
-        self.agenda.plan(answers, Step::StoreAnswers { life });
-    }
-
-    /// The store carries out the call, whoever hears of it.
-    pub(super) fn store_works(&mut self) {
-        let fault = self.draw_store_fault();
-        let mut at = self.moment();
-        let Some(process) = &mut self.process else {
-            return;
-        };
-        let Some(call) = &mut process.call else {
-            return;
-        };
-        at.now = call.now;
-        if let Some((error, false)) = fault {
-            call.came = Some(Err(error.clone()));
-            self.note(|| format!("the store does nothing: {error}"));
-            return;
-        }
-        let room = call.room.clone();
-        let (done, settles, appends) = match &call.asked {
-            Asked::Claim => {
-                let limit = self.plan.claim_deliveries_max;
-                (
-                    self.store.claim(at.now, room, limit),
-                    Vec::new(),
-                    Vec::new(),
-                )
-            }
-            Asked::Write { settles, tickets } => {
-                let calls = tickets.iter().filter_map(|ticket| self.calls.get(ticket));
-                let appends: Vec<_> = calls.map(|call| call.append.clone()).collect();
-                let done = self
-                    .store
-                    .write(at.now, settles.clone(), appends.clone(), room);
-                (done, settles.clone(), appends)
-            }
-        };
-        self.trace.note(self.agenda.now(), || {
-            let settles = settles
-                .iter()
-                .map(|settle| (settle.delivery, settle.outcome));
-            let appended = done.appends.iter().zip(&appends);
-            let appended = appended.map(|(outcome, append)| match outcome {
-                Ok(appended) => format!("{} {:?}", append.job, appended.record),
-                Err(error) => format!("{} {error:?}", append.job),
-            });
-            let leased = done.leased.iter().map(|(delivery, _)| delivery.id);
-            format!(
-                "the store: settles {:?}, appends {:?}, leases {:?}",
-                settles.collect::<Vec<_>>(),
-                appended.collect::<Vec<_>>(),
-                leased.collect::<Vec<_>>()
-            )
-        });
-        self.ledger
-            .written(at, &settles, &appends, &done, &self.store);
-        if let Some(call) = self
-            .process
-            .as_mut()
-            .and_then(|process| process.call.as_mut())
-        {
-            call.came = Some(match fault {
-                Some((error, _)) => Err(error),
-                None => Ok(done),
-            });
-        }
-        if self.rng.percent(10) {
-            self.keep_stale(&settles);
-        }
-    }
-
-    pub(super) fn store_answers(&mut self) {
-        let Some(process) = &mut self.process else {
-            return;
-        };
-        let Some(StoreCall { asked, came, .. }) = process.call.take() else {
-            return;
-        };
-        let is_claim = matches!(asked, Asked::Claim);
-        let (settles, tickets) = match asked {
-            Asked::Claim => (Vec::new(), Vec::new()),
-            Asked::Write { settles, tickets } => (settles, tickets),
-        };
-        match came.unwrap_or(Err(StoreError::OutcomeUnknown)) {
-            Ok(done) => {
-                let full_page = done.leased.len() >= self.plan.claim_deliveries_max;
-                process.claim_wanted |= is_claim && full_page;
-                self.take_in(tickets, done);
-            }
-            Err(error) => {
-                let now = self.agenda.now();
-                let Some(process) = &mut self.process else {
-                    return;
-                };
-                let may_wait = match error {
-                    StoreError::Full => {
-                        process.pause(now + LONG_PAUSE_MILLIS, true);
-                        false
-                    }
-                    StoreError::NotNow => process.handle_not_now(now),
-                    _ => {
-                        for ticket in tickets {
-                            self.answer(ticket, Answer::from(&error));
-                        }
-                        // The store does nothing more: the process ends, and
-                        // starts anew.
-                        self.crash();
-                        return;
-                    }
-                };
-                process.kept.splice(0..0, settles);
-                process.claim_wanted = true;
-                if may_wait {
-                    for ticket in tickets.into_iter().rev() {
-                        process.waiting.push_front(ticket);
-                    }
-                } else {
-                    for ticket in tickets {
-                        self.answer(ticket, Answer::Later);
-                    }
+        let at = process.at(millis);
+        match process.committer.poll_work(at, &mut process.scheduler) {
+            Work::Wait(until) => {
+                let mut wakes_at = process.millis_at(until);
+                if self.healed {
+                    wakes_at = wakes_at.max(millis + SLEEP_MILLIS_MIN);
                 }
+                if process.wakes_at.is_none_or(|planned| wakes_at < planned) {
+                    process.wakes_at = Some(wakes_at);
+                    let life = process.life;
+                    let after = wakes_at.saturating_sub(millis);
+                    self.agenda.plan(after, Step::Commit { life });
+                }
+                self.tell();
+            }
+            Work::End => {
+                self.tell();
+                // The store does nothing more: the process ends, and starts anew.
+                self.crash();
+            }
+            work => {
+                self.begin_call(work);
+                self.tell();
             }
         }
-        self.wake_committer();
     }
 
-    fn take_in(&mut self, tickets: Vec<u64>, mut done: Done) {
-        let drop_one = self.sabotage == Sabotage::DropLease && self.rng.percent(20);
+    /// The committer takes over what callers ask for.
+    fn take_over(&mut self) {
+        let millis = self.agenda.now();
         let Some(process) = &mut self.process else {
             return;
         };
-        let mut answers = Vec::new();
-        for outcome in &done.appends {
-            answers.push(match outcome {
-                Ok(Appended { record, lanes }) => {
-                    for lane in lanes {
-                        process.scheduler.handle_newer(lane, record.sequence());
-                    }
-                    Answer::Accepted(record.id())
-                }
-                Err(refused) => Answer::from(refused),
-            });
+        let at = process.at(millis);
+        for ticket in std::mem::take(&mut process.mailbox) {
+            let Some(call) = self.calls.get(&ticket) else {
+                continue;
+            };
+            if self.sabotage == Sabotage::ForgetTheGone && call.gone {
+                continue;
+            }
+            process.taken.insert(ticket);
+            let operation = call.operation.clone();
+            process.committer.handle_operation(at, operation, ticket);
         }
-        let mut leased = done.take_leased();
-        if drop_one {
-            leased.pop();
-        }
-        process.not_now = None;
-        process.next_due = done.next_due;
-        self.poll_settles();
-        for leased in leased {
-            self.hold(leased);
-        }
-        if self.sabotage == Sabotage::IgnoreLanes {
-            self.send_at_once(&tickets, &done);
-        }
-        for (ticket, answer) in tickets.into_iter().zip(answers) {
-            self.answer(ticket, answer);
-        }
-        self.wake_dispatcher();
     }
 
-    /// Hands a leased delivery to the scheduler.
-    pub(super) fn hold(&mut self, leased: Leased) {
+    /// Goes by the wall again if it was set.
+    fn follow_clock(&mut self) {
+        let (millis, wall) = (self.agenda.now(), self.agenda.wall());
         let Some(process) = &mut self.process else {
             return;
         };
-        let (id, endpoint) = (leased.delivery().id, leased.delivery().lane.endpoint);
-        process.unsettled.insert(id);
-        let ready = process.ready.entry(endpoint).or_default();
-        ready.insert(id);
-        let (held, most) = (ready.len(), self.plan.limits.ready_per_endpoint_max);
-        process.scheduler.handle_ready(leased);
-        self.ledger
-            .check(held <= most as usize, Invariant::I13, || {
-                format!("{held} deliveries of {endpoint} are ready, at most {most} may be")
-            });
+        let at = process.at(millis);
+        if self.sabotage == Sabotage::FollowTheWall || process.committer.is_paused(at) {
+            return;
+        }
+        let Some(step) = process.step(millis, wall) else {
+            return;
+        };
+        if !self.healing && self.rng.percent(10) {
+            process.committer.handle_failed(at, StoreError::NotNow);
+            self.audit.disturbed(millis);
+            return;
+        }
+        self.store.clock_set(step);
+        process.set_clock(millis, step);
+        process.scheduler.handle_clock_set(step);
+        process.committer.handle_clock_set(at, step);
+        self.audit.clock_set(millis, step);
+        self.note(|| format!("the process follows the wall to {wall:?}"));
     }
 
     /// A process with nothing to do while something is due has missed a wake-up.
     pub(super) fn check_progress(&mut self) {
-        let Some(process) = &self.process else { return };
-        if process.is_at_rest(self.agenda.now()) {
-            let now = self.sched_now();
-            let since = now.as_millis().saturating_sub(STANDSTILL_MILLIS);
-            let overdue = self.ledger.due_before(Timestamp::from_millis(since));
-            self.ledger.check(overdue.is_none(), Invariant::I14, || {
+        let millis = self.agenda.now();
+        let at_rest = |process: &Process| process.is_at_rest(millis);
+        if self.process.as_ref().is_some_and(at_rest) && !self.healed {
+            let overdue = self
+                .audit
+                .due_before(millis.saturating_sub(STANDSTILL_MILLIS));
+            self.audit.check(overdue.is_none(), Invariant::I14, || {
                 format!("{overdue:?} has been due for long, and the process does nothing")
             });
         }
     }
 
-    fn sleep_until_due(&mut self, now: Timestamp) {
-        let Some(process) = &self.process else { return };
-        if let Some(due) = process.next_due {
-            let wait = u64::try_from(due.since(now).as_millis()).unwrap_or(u64::MAX);
-            let life = process.life;
-            self.agenda.plan(wait, Step::Commit { life });
+    /// Callers hear what has come of their calls.
+    pub(super) fn tell(&mut self) {
+        while let Some(process) = &mut self.process
+            && let Some(Told { ticket, outcome }) = process.committer.poll_done()
+        {
+            let mut once = process.taken.remove(&ticket);
+            if self.sabotage == Sabotage::AnswerTwice {
+                once &= process.taken.remove(&ticket);
+            }
+            self.audit.check(once, Invariant::Answered, || {
+                format!("caller {ticket} is answered twice")
+            });
+            self.answer(ticket, outcome);
         }
     }
 }

@@ -1,30 +1,40 @@
-//! The operator: registers jobs, disables endpoints, redelivers, changes secrets.
+//! The operator: registers jobs, disables endpoints, redelivers and drops, changes
+//! secrets. All of it in calls, as anyone's.
 
-use notify_core::delivery::DeadReason;
 use notify_core::endpoint::EventFilter;
-use notify_core::store::{DeadFilter, EndpointChange, List, RegisterWebhook, Registration, Store};
-use notify_core::{DeliveryId, EndpointId, JobId, JobStatus, Keyring, Secret};
+use notify_core::store::{
+    Archive, DeadFilter, EndpointChange, List, Operation, RegisterWebhook, Registration, Sweep,
+};
+use notify_core::{
+    DeliveryId, EndpointId, EndpointUrl, JobId, JobStatus, Keyring, Secret, Timestamp,
+};
 
 use super::World;
 use crate::sim::agenda::Step;
-use crate::sim::ledger::Invariant;
 use crate::sim::store::at_once;
+
+/// What a receiver checks with, oldest first.
+#[derive(Debug)]
+pub(super) struct Secrets {
+    pub(super) url: EndpointUrl,
+    pub(super) active: Vec<Secret>,
+    /// Whether a change is under way.
+    changes: bool,
+}
 
 impl World {
     pub(super) fn operate(&mut self) {
         if self.healing {
             return;
         }
-        if self.process.is_some() {
-            match self.rng.between(0, 9) {
-                0..=2 => self.redeliver_one(),
-                3 => self.redeliver(DeadFilter::default()),
-                4 | 5 => self.toggle_endpoint(),
-                6..=8 => self.change_secret(),
-                _ => {
-                    if let Some(job) = self.rng.pick(&self.plan.jobs).cloned() {
-                        self.register(&job);
-                    }
+        match self.rng.between(0, 11) {
+            0..=2 => self.move_one(),
+            3 => self.move_all(),
+            4 | 5 => self.toggle_endpoint(),
+            6..=8 => self.change_secret(),
+            _ => {
+                if let Some(job) = self.rng.pick(&self.plan.jobs).cloned() {
+                    self.register(&job);
                 }
             }
         }
@@ -43,12 +53,11 @@ impl World {
         };
         let new = self.rng.percent(50).then(|| self.draw_secret());
         let webhook = self.rng.percent(85).then(|| RegisterWebhook {
-            url: url.clone(),
+            url,
             filter,
             secret: None,
-            secret_if_new: new.clone(),
+            secret_if_new: new,
         });
-        let subscriber = webhook.is_some().then(|| (url.clone(), filter));
         let registration = Registration {
             job: job.clone(),
             token: [1; 32],
@@ -56,70 +65,89 @@ impl World {
             webhook,
             fresh: self.fresh_ids(),
         };
-        let now = self.sched_now();
-        let registered = at_once(self.store.memory().register(now, registration));
-        let Ok(registered) = registered else {
-            let what = || format!("{job} can't be registered");
-            self.ledger.check(false, Invariant::I2, what);
+        self.call(Some(Operation::Register(Box::new(registration))));
+    }
+
+    /// Each call names a time of its own, long before anything died, so that its
+    /// steps are known for its own.
+    fn walk(&mut self, filter: DeadFilter, drops: bool) {
+        let since = Timestamp::from_millis(self.number());
+        let filter = DeadFilter {
+            since: Some(since),
+            ..filter
+        };
+        let Ok(sweep) = Sweep::over(filter) else {
             return;
         };
-        self.note(|| format!("{job} is registered for {subscriber:?}"));
-        self.ledger
-            .registered(now, job, registered.epoch, subscriber);
-        if registered.used_new_secret {
-            self.secrets.extend(new.map(|new| (url, vec![new])));
+        self.call(Some(match drops {
+            true => Operation::DropDeadLetters(sweep),
+            false => Operation::Redeliver(sweep),
+        }));
+    }
+
+    fn move_all(&mut self) {
+        let drops = self.rng.percent(20);
+        self.walk(DeadFilter::default(), drops);
+    }
+
+    /// Every dead letter is redelivered, also where there is no room for a step.
+    pub(super) fn redeliver_all(&mut self) {
+        if self.plan.memory.pending_deliveries_max >= 1_000 {
+            self.walk(DeadFilter::default(), false);
+        } else {
+            for id in self.audit.dead() {
+                self.redeliver(id);
+            }
         }
+    }
+
+    fn redeliver(&mut self, id: DeliveryId) {
+        let filter = DeadFilter {
+            delivery: Some(id),
+            ..DeadFilter::default()
+        };
+        self.walk(filter, false);
     }
 
     /// Dead letters become pending again; asking twice counts once.
-    pub(super) fn redeliver(&mut self, filter: DeadFilter) {
-        let now = self.sched_now();
-        for _ in 0..2 {
-            let count = self.store.redeliver(now, filter.clone());
-            self.note(|| format!("{count} dead letters are redelivered"));
-            self.ledger
-                .redelivered(now, filter.delivery, count, &self.store);
-        }
-        self.claim_soon();
-    }
-
-    fn redeliver_one(&mut self) {
-        let ids: Vec<DeliveryId> = self.ledger.rows.keys().copied().collect();
-        let dead = self.ledger.dead();
+    fn move_one(&mut self) {
+        let ids: Vec<DeliveryId> = self.audit.rows.keys().copied().collect();
+        let dead = self.audit.dead();
         // Mostly one that is dead; asking for any other must do nothing.
         let delivery = match self.rng.percent(80) {
             true => self.rng.pick(&dead).copied(),
             false => self.rng.pick(&ids).copied(),
         };
-        if delivery.is_some() {
-            self.redeliver(DeadFilter {
-                delivery,
-                ..DeadFilter::default()
-            });
+        let Some(delivery) = delivery else { return };
+        for _ in 0..2 {
+            self.redeliver(delivery);
         }
     }
 
     fn toggle_endpoint(&mut self) {
+        let endpoints = self.endpoints();
+        if let Some(&(id, enabled)) = self.rng.pick(&endpoints) {
+            self.enable(id, !enabled);
+        }
+    }
+
+    /// Every endpoint, and whether it is enabled.
+    pub(super) fn endpoints(&self) -> Vec<(EndpointId, bool)> {
         let listed = at_once(self.store.memory().endpoints(List {
-            limit: 100,
+            limit: 1_000,
             cursor: None,
         }));
         let listed = listed.map(|listed| listed.items).unwrap_or_default();
-        let Some(endpoint) = self.rng.pick(&listed) else {
-            return;
-        };
-        self.enable(endpoint.id, !endpoint.enabled);
+        let endpoints = listed.iter();
+        endpoints
+            .map(|endpoint| (endpoint.id, endpoint.enabled))
+            .collect()
     }
 
     /// Enables or disables an endpoint.
-    pub(super) fn enable(&mut self, id: EndpointId, enabled: bool) {
+    pub(super) fn enable(&mut self, endpoint: EndpointId, enabled: bool) {
         let change = EndpointChange::Enabled(enabled);
-        let changed = at_once(self.store.memory().change_endpoint(id, change));
-        if changed.is_ok_and(|changed| changed.is_some()) {
-            self.note(|| format!("{id} is enabled: {enabled}"));
-            self.ledger.endpoint_changed(self.sched_now(), id, enabled);
-            self.claim_soon();
-        }
+        self.call(Some(Operation::ChangeEndpoint { endpoint, change }));
     }
 
     /// Begins a rotation, or ends the one that has begun.
@@ -128,39 +156,52 @@ impl World {
         let Some(index) = self.rng.index(self.secrets.len()) else {
             return;
         };
-        let Some((url, active)) = self.secrets.get_mut(index) else {
+        let Some(known) = self.secrets.get_mut(index).filter(|known| !known.changes) else {
             return;
         };
-        let keyring = match active.as_slice() {
-            [only] => {
-                let keyring = Keyring::rotating(newest.clone(), only.clone());
-                active.push(newest);
-                keyring
-            }
-            [_, last, ..] => {
-                let keyring = Keyring::new(last.clone());
-                active.remove(0);
-                keyring
-            }
+        let keyring = match known.active.as_slice() {
+            [only] => Keyring::rotating(newest, only.clone()),
+            [_, last, ..] => Keyring::new(last.clone()),
             [] => return,
         };
-        let endpoint = at_once(self.store.memory().endpoint_at(url)).ok().flatten();
-        let change = EndpointChange::Keyring(Box::new(keyring));
-        let changed = endpoint.and_then(|endpoint| {
-            let changed = self.store.memory().change_endpoint(endpoint.id, change);
-            at_once(changed).ok().flatten()
-        });
-        let known = changed.is_some();
-        self.note(|| "an endpoint's secrets change".to_owned());
-        self.ledger.check(known, Invariant::I11, || {
-            "an endpoint with secrets of its own was forgotten".to_owned()
-        });
+        let endpoint = at_once(self.store.memory().endpoint_at(&known.url));
+        let Some(endpoint) = endpoint.ok().flatten() else {
+            return;
+        };
+        known.changes = true;
+        self.call(Some(Operation::ChangeEndpoint {
+            endpoint: endpoint.id,
+            change: EndpointChange::Keyring(Box::new(keyring)),
+        }));
     }
 
-    fn claim_soon(&mut self) {
-        if let Some(process) = &mut self.process {
-            process.claim_wanted = true;
-            self.wake_committer();
+    /// What a receiver is told when the process knows it, or is gone.
+    pub(super) fn learn_secrets(&mut self, learnt: Vec<(EndpointUrl, Vec<Secret>)>) {
+        for (url, active) in learnt {
+            match self.secrets.iter_mut().find(|known| known.url == url) {
+                Some(known) => known.active = active,
+                None => self.secrets.push(Secrets {
+                    url,
+                    active,
+                    changes: false,
+                }),
+            }
+        }
+    }
+
+    /// Nobody asks for this any more.
+    pub(super) fn give_up(&mut self, operation: &Operation) {
+        let Operation::ChangeEndpoint {
+            endpoint,
+            change: EndpointChange::Keyring(_),
+        } = operation
+        else {
+            return;
+        };
+        let endpoint = at_once(self.store.memory().endpoint(*endpoint));
+        let url = endpoint.ok().flatten().map(|endpoint| endpoint.url.clone());
+        for known in &mut self.secrets {
+            known.changes &= Some(&known.url) != url.as_ref();
         }
     }
 
@@ -170,22 +211,5 @@ impl World {
             *part = self.rng.number().to_le_bytes();
         }
         Secret::from_random(random)
-    }
-}
-
-impl crate::sim::ledger::Ledger {
-    fn dead(&self) -> Vec<DeliveryId> {
-        let rows = self.rows.iter();
-        let dead = rows.filter(|(_, row)| row.dead_of().is_some());
-        dead.map(|(&id, _)| id).collect()
-    }
-}
-
-impl crate::sim::ledger::Row {
-    fn dead_of(&self) -> Option<DeadReason> {
-        match self.state {
-            crate::sim::ledger::State::Dead(reason) => Some(reason),
-            _ => None,
-        }
     }
 }

@@ -3,111 +3,122 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use notify_core::delivery::Settle;
+use notify_core::clock::ClockStep;
+use notify_core::commit::{Committer, Work};
+use notify_core::delivery::Delivery;
+use notify_core::job::EventKind;
 use notify_core::schedule::Scheduler;
-use notify_core::store::{Room, StoreError};
-use notify_core::{DeliveryId, EndpointId, Timestamp};
+use notify_core::store::{Answer, StoreError, Trimmed};
+use notify_core::{DeliveryId, EndpointId, EndpointUrl, Secret, Timestamp};
 
 use crate::sim::store::Done;
 
 /// What was due for so long, nobody will come for.
 pub(super) const STANDSTILL_MILLIS: u64 = 3_000;
 
-/// How long a store is left alone while callers are refused, in milliseconds.
-pub(super) const LONG_PAUSE_MILLIS: u64 = 1_000;
-/// While they wait: at first, and then twice as long each time.
-const SHORT_PAUSE_MILLIS: u64 = 20;
-/// For how long they wait.
-const PATIENCE_MILLIS: u64 = 1_000;
+/// By so much the wall must be off to count as set.
+const STEP_MIN: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) life: u64,
-    pub(super) started_millis: u64,
-    pub(super) wall_at_start: Timestamp,
+    started_millis: u64,
+    /// What the wall said, and when that was.
+    anchor: (Timestamp, u64),
     pub(super) scheduler: Scheduler,
-    /// Calls that wait for their commit.
-    pub(super) waiting: VecDeque<u64>,
-    /// Settles of a batch that a full store did not take.
-    pub(super) kept: Vec<Settle>,
+    pub(super) committer: Committer<u64>,
+    /// Calls that the committer has not taken over yet.
+    pub(super) mailbox: VecDeque<u64>,
+    /// Calls that it has, and has not answered.
+    pub(super) taken: BTreeSet<u64>,
     pub(super) call: Option<StoreCall>,
-    pub(super) next_due: Option<Timestamp>,
-    pub(super) claim_wanted: bool,
-    pub(super) paused_until: Option<u64>,
-    /// Callers are refused while it is paused, and do not wait.
-    pub(super) refuses: bool,
-    /// Since when the store can't be asked, and how often it was tried.
-    pub(super) not_now: Option<(u64, u32)>,
-    /// What the scheduler must hold, by the process's own account.
-    pub(super) ready: BTreeMap<EndpointId, BTreeSet<DeliveryId>>,
+    /// When the committer is woken next, if it is.
+    pub(super) wakes_at: Option<u64>,
+    pub(super) has_claimed: bool,
+    /// What the scheduler must hold, by the process's own account: deliveries that
+    /// are ready, by endpoint.
+    pub(super) ready: BTreeMap<EndpointId, Vec<Delivery>>,
     pub(super) in_flight: BTreeMap<DeliveryId, (EndpointId, String)>,
-    pub(super) unsettled: BTreeSet<DeliveryId>,
+    /// Leases that it was given and has not settled.
+    pub(super) unsettled: BTreeSet<u128>,
+    /// Secrets that endpoints have without its having heard so.
+    pub(super) unheard: Vec<(EndpointUrl, Vec<Secret>)>,
+    /// Endpoints of which it has heard that they are disabled.
+    pub(super) disabled: BTreeSet<EndpointId>,
 }
 
 /// A call of the store that is not answered yet.
 #[derive(Debug)]
 pub(super) struct StoreCall {
     pub(super) now: Timestamp,
-    pub(super) asked: Asked,
-    pub(super) room: Room,
-    pub(super) came: Option<Result<Done, StoreError>>,
+    pub(super) millis: u64,
+    pub(super) work: Work,
+    pub(super) came: Option<Result<Came, StoreError>>,
+    /// Secrets that endpoints have with it.
+    pub(super) secrets: Vec<(EndpointUrl, Vec<Secret>)>,
 }
 
+/// What a call of the store came to.
 #[derive(Debug)]
-pub(super) enum Asked {
-    Claim,
-    Write {
-        settles: Vec<Settle>,
-        tickets: Vec<u64>,
-    },
+pub(super) enum Came {
+    Written(Done),
+    Trimmed(Trimmed),
 }
 
 impl Process {
-    pub(super) fn new(life: u64, millis: u64, wall: Timestamp, scheduler: Scheduler) -> Self {
+    pub(super) fn new(
+        life: u64,
+        millis: u64,
+        wall: Timestamp,
+        scheduler: Scheduler,
+        committer: Committer<u64>,
+    ) -> Self {
         Self {
             life,
             started_millis: millis,
-            wall_at_start: wall,
+            anchor: (wall, millis),
             scheduler,
-            waiting: VecDeque::new(),
-            kept: Vec::new(),
+            committer,
+            mailbox: VecDeque::new(),
+            taken: BTreeSet::new(),
             call: None,
-            next_due: None,
-            // The first claim is the recovery: what was pending is pending again.
-            claim_wanted: true,
-            paused_until: None,
-            refuses: false,
-            not_now: None,
+            wakes_at: None,
+            has_claimed: false,
             ready: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             unsettled: BTreeSet::new(),
+            unheard: Vec::new(),
+            disabled: BTreeSet::new(),
         }
     }
 
-    /// The wall's time at the start, and what has really passed since.
+    /// The time for scheduling: what the wall said, and what has really passed since.
     pub(super) fn time(&self, millis: u64) -> Timestamp {
-        let passed = millis.saturating_sub(self.started_millis);
-        self.wall_at_start.plus(Duration::from_millis(passed))
+        let (wall, at) = self.anchor;
+        wall.plus(Duration::from_millis(millis.saturating_sub(at)))
     }
 
-    pub(super) fn pause(&mut self, until: u64, refuses: bool) {
-        self.paused_until = Some(until);
-        self.refuses = refuses;
+    /// How long it has been up.
+    pub(super) fn at(&self, millis: u64) -> Duration {
+        Duration::from_millis(millis.saturating_sub(self.started_millis))
     }
 
-    /// The store can't be asked now. Says whether callers may wait for it.
-    pub(super) fn handle_not_now(&mut self, now: u64) -> bool {
-        let (since, tries) = self.not_now.unwrap_or((now, 0));
-        self.not_now = Some((since, tries + 1));
-        let left = PATIENCE_MILLIS.saturating_sub(now - since);
-        let short = SHORT_PAUSE_MILLIS << tries.min(10);
-        let wait = if left == 0 {
-            LONG_PAUSE_MILLIS
-        } else {
-            short.min(left)
-        };
-        self.pause(now + wait, left == 0);
-        left > 0
+    /// When that is, in real time.
+    pub(super) fn millis_at(&self, at: Duration) -> u64 {
+        let after = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        self.started_millis.saturating_add(after)
+    }
+
+    /// Whether the wall was set since it last went by it.
+    pub(super) fn step(&self, millis: u64, to: Timestamp) -> Option<ClockStep> {
+        let from = self.time(millis);
+        let is_step = from.since(to).max(to.since(from)) >= STEP_MIN;
+        is_step.then_some(ClockStep { from, to })
+    }
+
+    /// Goes by the wall again.
+    pub(super) fn set_clock(&mut self, millis: u64, step: ClockStep) {
+        self.anchor = (step.to, millis);
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -115,18 +126,44 @@ impl Process {
             && self.scheduler.in_flight() == 0
             && self.scheduler.ready() == 0
             && self.unsettled.is_empty()
-            && self.waiting.is_empty()
+            && self.mailbox.is_empty()
+            && self.taken.is_empty()
+            && self.committer.waiting() == 0
+            && self.committer.kept() == 0
     }
 
     /// Whether it has been up for a while and has nothing to do.
     pub(super) fn is_at_rest(&self, millis: u64) -> bool {
-        let up = millis.saturating_sub(self.started_millis);
-        let pauses = self.call.is_some() || self.paused_until.is_some();
-        self.is_idle() && !pauses && up > STANDSTILL_MILLIS
+        let at = self.at(millis);
+        let pauses = self.call.is_some() || self.committer.is_paused(at);
+        self.is_idle() && !pauses && at > Duration::from_millis(STANDSTILL_MILLIS)
     }
 
     /// Whether it has not yet taken in its first claim.
-    pub(super) fn is_recovering(&self, millis: u64) -> bool {
-        millis.saturating_sub(self.started_millis) < 20
+    pub(super) fn is_recovering(&self) -> bool {
+        !self.has_claimed
+    }
+
+    /// What a batch takes away from what is ready, by the protocol's own words: a
+    /// pending progress is superseded by a newer event of its lane, and nothing is
+    /// sent to an endpoint that is disabled.
+    pub(super) fn overrule(&mut self, done: &Done) {
+        for answer in done.answers.iter().flatten() {
+            let Answer::Appended(appended) = answer else {
+                continue;
+            };
+            for lane in &appended.lanes {
+                if let Some(ready) = self.ready.get_mut(&lane.endpoint) {
+                    ready.retain(|delivery| {
+                        let is_progress = delivery.record.kind() == EventKind::Progress;
+                        let is_older = delivery.record.sequence() < appended.record.sequence();
+                        delivery.lane != *lane || !is_progress || !is_older
+                    });
+                }
+            }
+        }
+        for endpoint in done.changed.iter().filter(|endpoint| !endpoint.enabled) {
+            self.ready.remove(&endpoint.id);
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! Readers of streams: they come with a cursor, read a little, and go.
 
 use notify_core::log::{Cursor, Gap, JobLog, Start};
-use notify_core::store::Store;
+use notify_core::store::Archive;
 use notify_core::{Epoch, EventId, JobId};
 
 use super::World;
 use crate::sim::agenda::Step;
-use crate::sim::ledger::Invariant;
+use crate::sim::audit::Invariant;
 use crate::sim::sabotage::Sabotage;
 use crate::sim::store::at_once;
 
@@ -58,6 +58,14 @@ impl World {
         };
         let job = reader.job.clone();
         let after = reader.open.as_ref().map_or(0, |(log, _)| log.head());
+        let fails = !self.healing && self.rng.percent(8);
+        self.figures.failed_reads += u64::from(fails);
+        let skips = fails && self.sabotage == Sabotage::TakeFailedReadsForEmpty;
+        if fails && !skips {
+            // He is told to come again, and has read nothing.
+            reader.open = None;
+            return;
+        }
         let page = at_once(self.store.memory().read(&job, after, usize::MAX));
         let Some(page) = page.ok().flatten() else {
             reader.open = None;
@@ -76,6 +84,10 @@ impl World {
         };
         page.events.into_iter().for_each(|record| log.push(record));
         let mut last = reader.last;
+        let cursor = match skips {
+            true => log.position(Start::Latest).ok(),
+            false => cursor,
+        };
         let mut cursor = match cursor {
             Some(cursor) => cursor,
             None => match self.connect(&log, last) {
@@ -108,7 +120,7 @@ impl World {
         let foreign = EventId::new(Epoch::from_random(self.rng.wide()), 1);
         for wrong in [future, foreign] {
             let refused = log.position(Start::After(wrong)) == Err(Gap);
-            self.ledger.check(refused, Invariant::I8, || {
+            self.audit.check(refused, Invariant::I8, || {
                 format!("{wrong} is taken for a cursor")
             });
         }
@@ -118,7 +130,7 @@ impl World {
         let start = last.map_or(Start::Fresh, Start::After);
         let position = log.position(start);
         let other_epoch = last.is_some_and(|last| last.epoch() != log.epoch());
-        self.ledger
+        self.audit
             .check(position.is_ok() || other_epoch, Invariant::I8, || {
                 format!("{last:?} is refused, though it was sent")
             });
@@ -129,12 +141,12 @@ impl World {
     fn check_read(&mut self, job: &JobId, last: Option<EventId>, id: EventId) {
         let after = last.map_or(0, EventId::sequence);
         let same = last.is_none_or(|last| last.epoch() == id.epoch());
-        let missed = match self.ledger.jobs.get(job) {
+        let missed = match self.audit.jobs.get(job) {
             Some(model) if model.epoch == id.epoch() => model.missed(after, id.sequence()),
             _ => Some(id.sequence()),
         };
         let rises = id.sequence() > after;
-        self.ledger
+        self.audit
             .check(rises && same && missed.is_none(), Invariant::I8, || {
                 format!("{job}: a reader got {id} after {last:?} and missed {missed:?}")
             });
@@ -159,9 +171,9 @@ impl World {
             };
             let (job, last) = (reader.job.clone(), reader.last);
             let after = last.map_or(0, EventId::sequence);
-            let model = self.ledger.jobs.get(&job);
+            let model = self.audit.jobs.get(&job);
             let missed = model.and_then(|model| model.missed(after, model.head() + 1));
-            self.ledger.check(missed.is_none(), Invariant::I8, || {
+            self.audit.check(missed.is_none(), Invariant::I8, || {
                 format!("{job}: a reader ended at {last:?} and missed {missed:?}")
             });
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use notify_core::delivery::Delivery;
 use notify_core::schedule::AttemptEnd;
-use notify_core::store::Store;
+use notify_core::store::{Answer, Archive};
 use notify_core::transport::{AddressRefused, RetryAfter};
 use notify_core::{
     EndpointUrl, Keyring, Secret, Timestamp, TransportError, WebhookRequest, WebhookResponse,
@@ -13,11 +13,19 @@ use notify_core::{
 
 use super::World;
 use crate::sim::agenda::Step;
-use crate::sim::ledger::Invariant;
+use crate::sim::audit::Invariant;
 use crate::sim::sabotage::Sabotage;
 use crate::sim::store::{Done, at_once};
 
 type Came = Result<WebhookResponse, TransportError>;
+
+/// How an attempt is to end.
+#[derive(Debug)]
+enum End {
+    Came(Came),
+    Panicked,
+    NoSecret,
+}
 
 /// A request under way: what its receiver will do was decided when it left.
 #[derive(Debug)]
@@ -25,8 +33,7 @@ pub(super) struct Attempt {
     delivery: Delivery,
     at: Timestamp,
     began_millis: u64,
-    /// `None` for one that was not carried out.
-    came: Option<Came>,
+    end: Option<End>,
     /// Whether the receiver says 2xx, heard or not.
     takes: bool,
 }
@@ -47,9 +54,13 @@ impl World {
             began = true;
             let endpoint = delivery.lane.endpoint;
             if let Some(ready) = process.ready.get_mut(&endpoint) {
-                ready.remove(&delivery.id);
+                ready.retain(|ready| ready.id != delivery.id);
             }
-            let host = delivery.url.authority().to_owned();
+            let disabled = process.disabled.contains(&endpoint);
+            self.audit.check(!disabled, Invariant::I6, || {
+                format!("{} is sent, though {endpoint} is disabled", delivery.id)
+            });
+            let host = delivery.endpoint.url.authority().to_owned();
             process.in_flight.insert(delivery.id, (endpoint, host));
             self.check_limits();
             self.begin(delivery);
@@ -81,7 +92,7 @@ impl World {
         let all = process.in_flight.len();
         let same = all == process.scheduler.in_flight();
         let holds = holds && same && most(all, limits.in_flight_max);
-        self.ledger.check(holds, Invariant::I13, || {
+        self.audit.check(holds, Invariant::I13, || {
             format!("{all} in flight, with {limits:?}")
         });
     }
@@ -89,19 +100,16 @@ impl World {
     fn begin(&mut self, delivery: Delivery) {
         let (number, life) = (self.number(), self.lives);
         let wall = self.agenda.wall();
-        let endpoint = at_once(self.store.memory().endpoint(delivery.lane.endpoint));
-        let endpoint = endpoint.ok().flatten();
         let mut attempt = Attempt {
             delivery,
             at: wall,
             began_millis: self.agenda.now(),
-            came: None,
+            end: None,
             takes: false,
         };
-        if endpoint.as_ref().is_none_or(|endpoint| endpoint.enabled) {
-            let own = endpoint.and_then(|endpoint| endpoint.keyring);
-            let operators = || Keyring::new(self.plan.operator_secret.clone());
-            let keyring = own.unwrap_or_else(operators);
+        let own = attempt.delivery.endpoint.keyring.clone();
+        let operators = || self.plan.operator_secret.clone().map(Keyring::new);
+        if let Some(keyring) = own.or_else(operators) {
             let mut signed_at = wall;
             let keyring = self.sabotage.keyring(keyring);
             if self.sabotage == Sabotage::SignWithOldTime {
@@ -110,12 +118,15 @@ impl World {
             let delivery = &attempt.delivery;
             let mut request = webhook::request(delivery, &keyring, signed_at, self.plan.timeout);
             self.sabotage.request(delivery, &mut request);
-            let active = self.active_secrets(&attempt.delivery.url);
-            self.ledger
+            let active = self.active_secrets(&attempt.delivery.endpoint.url);
+            let most = self.plan.limits.ready_per_endpoint_max;
+            self.audit
                 .begins(self.moment(), &attempt.delivery, &request);
-            self.ledger.verifies(wall, &request, &active);
+            self.audit.goes_first(&attempt.delivery, most);
+            self.audit.verifies(wall, &request, &active);
             self.deliver(number, &mut attempt, &request);
         } else {
+            attempt.end = Some(End::NoSecret);
             self.agenda.plan(
                 1,
                 Step::Ends {
@@ -142,8 +153,9 @@ impl World {
         };
         let mut came: Came = Err(TransportError::Timeout);
         let mut answer = status(204);
-        if self.fails(&attempt.delivery.url) {
-            match self.rng.between(0, 13) {
+        let mut panics = false;
+        if self.fails(&attempt.delivery.endpoint.url) {
+            match self.rng.between(0, 14) {
                 0..=3 => answer = status(*self.rng.pick(&[500, 502, 404, 302]).unwrap_or(&500)),
                 4 => answer = status(410),
                 5 | 6 => {
@@ -180,6 +192,7 @@ impl World {
                     ends = timeout;
                     answer = None;
                 }
+                13 => panics = true,
                 _ => {
                     came = Err(match self.rng.percent(30) {
                         true => TransportError::Refused(AddressRefused { rule: "simulated" }),
@@ -204,11 +217,20 @@ impl World {
         }
         self.trace.note(self.agenda.now(), || {
             let Delivery {
-                id, record, url, ..
+                id,
+                record,
+                endpoint,
+                ..
             } = &attempt.delivery;
-            format!("attempt {number}: {id} {record:?} to {url}; {ends} ms, {came:?}")
+            let url = &endpoint.url;
+            let panics = if panics { ", and panics" } else { "" };
+            format!("attempt {number}: {id} {record:?} to {url}; {ends} ms, {came:?}{panics}")
         });
-        attempt.came = Some(came);
+        self.figures.panics += u64::from(panics);
+        attempt.end = Some(match panics {
+            true => End::Panicked,
+            false => End::Came(came),
+        });
         self.agenda.plan(
             ends,
             Step::Ends {
@@ -244,7 +266,7 @@ impl World {
         {
             let Delivery { id, generation, .. } = attempt.delivery;
             self.note(|| format!("attempt {number} arrives and is taken"));
-            self.ledger.receiver_took(id, generation);
+            self.audit.receiver_took(id, generation);
         }
     }
 
@@ -258,9 +280,15 @@ impl World {
             return;
         };
         let id = attempt.delivery.id;
-        let end = match attempt.came.take() {
+        let end = match attempt.end.take() {
             None => AttemptEnd::Abandoned,
-            Some(outcome) => {
+            Some(End::NoSecret) => AttemptEnd::SecretMissing,
+            Some(End::Panicked) => {
+                let delivery = &attempt.delivery;
+                self.audit.ends(delivery, false, Duration::ZERO, true);
+                self.sabotage.outcome(AttemptEnd::OwnFailure, attempt.at)
+            }
+            Some(End::Came(outcome)) => {
                 let ok = outcome.as_ref().ok();
                 let completed = ok.is_some_and(|answer| (200..300).contains(&answer.status));
                 let began = attempt.at;
@@ -274,10 +302,9 @@ impl World {
                 };
                 let asked = asked.min(Duration::from_secs(24 * 3_600));
                 let ours = matches!(outcome, Err(TransportError::Internal(_)));
-                self.ledger
-                    .ends(at, &attempt.delivery, completed, asked, ours);
+                self.audit.ends(&attempt.delivery, completed, asked, ours);
                 self.sabotage
-                    .outcome(AttemptEnd::Sent { at: began, outcome })
+                    .outcome(AttemptEnd::Sent { at: began, outcome }, began)
             }
         };
         if let Some(process) = &mut self.process {
@@ -289,33 +316,34 @@ impl World {
     }
 
     /// For a sabotage: sends what was just accepted, whatever is ahead of it.
-    pub(super) fn send_at_once(&mut self, tickets: &[u64], done: &Done) {
+    pub(super) fn send_at_once(&mut self, done: &Done) {
         let now = self.sched_now();
-        for (ticket, outcome) in tickets.iter().zip(&done.appends) {
-            let (Some(call), Ok(appended)) = (self.calls.get(ticket), outcome) else {
+        for answer in done.answers.iter().flatten() {
+            let Answer::Appended(appended) = answer else {
                 continue;
             };
-            let ids = call.append.fresh.deliveries;
-            for (lane, id) in appended.lanes.clone().into_iter().zip(ids) {
-                if let Some(url) = self.ledger.url_behind_another(id) {
-                    self.begin(Delivery {
-                        id,
-                        lane,
-                        generation: 0,
-                        record: appended.record.clone(),
-                        url,
-                        accepted_at: now,
-                        due_at: now,
-                        attempts_made: 0,
-                    });
-                }
+            for (id, lane) in self.audit.behind_another(appended) {
+                let endpoint = at_once(self.store.memory().endpoint(lane.endpoint));
+                let Some(endpoint) = endpoint.ok().flatten() else {
+                    continue;
+                };
+                self.begin(Delivery {
+                    id,
+                    lane,
+                    generation: 0,
+                    record: appended.record.clone(),
+                    endpoint,
+                    accepted_at: now,
+                    due_at: now,
+                    attempts_made: 0,
+                });
             }
         }
     }
 
     fn active_secrets(&self, url: &EndpointUrl) -> Vec<Secret> {
-        let own = self.secrets.iter().find(|(known, _)| known == url);
-        let operators = || vec![self.plan.operator_secret.clone()];
-        own.map_or_else(operators, |(_, secrets)| secrets.clone())
+        let own = self.secrets.iter().find(|known| known.url == *url);
+        let operators = || self.plan.operator_secret.iter().cloned().collect();
+        own.map_or_else(operators, |known| known.active.clone())
     }
 }

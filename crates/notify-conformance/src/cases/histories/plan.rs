@@ -4,46 +4,29 @@ use std::time::Duration;
 
 use notify_core::delivery::{DeadReason, Outcome};
 use notify_core::endpoint::EventFilter;
-use notify_core::store::{Append, DeadFilter, RegisterWebhook, Registration, Retention, Store};
-use notify_core::{DeliveryId, EndpointUrl, JobEvent, JobStatus, Keyring, Secret, Timestamp};
+use notify_core::retention::Retention;
+use notify_core::store::{Append, DeadFilter, RegisterWebhook, Registration, Store, Webhook};
+use notify_core::{DeliveryId, JobEvent, JobStatus, Keyring, Secret, Timestamp};
 
 use super::pair::Pair;
+use super::step::{OWN_SECRET, PLAIN, RoomFor, Step, everyone};
 use crate::Draw;
 use crate::rig::{completed, event, job, secs, url};
 
 const JOBS: [&str; 5] = ["one", "two", "three", "four", "five"];
 
-/// Endpoints that never have a secret of their own.
-pub(super) const PLAIN: [&str; 3] = ["a", "b", "c"];
-
-/// Endpoints that have one from their first mention.
-pub(super) const OWN_SECRET: [&str; 2] = ["x", "y"];
-
-/// One step of a history.
-#[derive(Debug)]
-pub(super) enum Step {
-    Write {
-        ends: Vec<(DeliveryId, Outcome)>,
-        stale: Vec<usize>,
-        appends: Vec<Append>,
-        room: RoomFor,
-    },
-    Register(Box<Registration>),
-    Claim,
-    Redeliver(DeadFilter),
-    Drop(DeadFilter),
-    Trim(Retention),
-    Enable(EndpointUrl, bool),
-    Rotate(EndpointUrl, Box<Keyring>),
-    Wait(Duration),
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum RoomFor {
-    Nobody,
-    Everybody,
-    AllBut(EndpointUrl),
-}
+/// Why deliveries are given up: all reasons but that there is no URL to send to, for
+/// which none is ever made.
+const OF_DELIVERIES: [DeadReason; 8] = [
+    DeadReason::Exhausted,
+    DeadReason::Gone,
+    DeadReason::AddressRefused,
+    DeadReason::Expired,
+    DeadReason::Overtaken,
+    DeadReason::SecretMissing,
+    DeadReason::BacklogFull,
+    DeadReason::Internal,
+];
 
 impl<S: Store> Pair<S> {
     /// Draws the next step.
@@ -119,17 +102,17 @@ impl<S: Store> Pair<S> {
         match draw.below(14) {
             0..4 => Outcome::Delivered,
             4..9 => Outcome::Retry {
-                due_at: self.now.plus(draw.pick(&spans)),
+                after: draw.pick(&spans),
             },
             9 => Outcome::Released,
             10 => Outcome::Superseded,
             11 => Outcome::Postponed {
-                due_at: self.now.plus(draw.pick(&spans)),
+                after: draw.pick(&spans),
             },
             _ => {
                 // Not often all, since one of them disables the endpoint.
                 let reasons = if draw.chance(40) {
-                    &DeadReason::ALL[..]
+                    &OF_DELIVERIES[..]
                 } else {
                     &[DeadReason::Exhausted]
                 };
@@ -157,14 +140,13 @@ impl<S: Store> Pair<S> {
         } else {
             self.desk.append(of, event)
         };
-        append.webhook = draw.chance(50).then(|| url(draw.pick(&PLAIN)));
+        append.webhook = draw.chance(50).then(|| Webhook::To(url(draw.pick(&PLAIN))));
         let spaced = !self.restarted && draw.chance(70);
         append.progress_min_interval = if spaced {
             Duration::from_millis(500)
         } else {
             Duration::ZERO
         };
-        self.deliveries.extend(append.fresh.deliveries);
         append
     }
 
@@ -205,11 +187,6 @@ impl<S: Store> Pair<S> {
                 .then(|| Timestamp::from_millis(since + 50_000)),
         }
     }
-}
-
-/// Every endpoint there may be.
-pub(super) fn everyone() -> Vec<&'static str> {
-    [&PLAIN[..], &OWN_SECRET].concat()
 }
 
 fn secret(text: &str) -> Secret {

@@ -39,7 +39,7 @@ impl Witness {
         if delivery.lane.redelivery.is_some() {
             return;
         }
-        let lane = (delivery.record.id().epoch(), delivery.url.clone());
+        let lane = (delivery.record.id().epoch(), delivery.endpoint.url.clone());
         let newest = self.leased.entry(lane.clone()).or_default();
         assert!(
             *newest <= delivery.record.sequence(),
@@ -56,7 +56,7 @@ impl Witness {
         let delivery = leased.delivery();
         self.held.remove(&delivery.id);
         if delivery.lane.redelivery.is_none() {
-            let lane = (delivery.record.id().epoch(), delivery.url.clone());
+            let lane = (delivery.record.id().epoch(), delivery.endpoint.url.clone());
             self.held_lanes.remove(&lane);
         }
     }

@@ -153,11 +153,11 @@ fn size_is_judged_as_it_came() {
 #[test]
 fn the_fingerprint_covers_content_and_webhook() {
     let of = |json: &str, url| from_json(json.as_bytes()).unwrap().fingerprint(url);
-    let url = EndpointUrl::parse("https://a.example/").unwrap();
+    let url = "https://a.example/";
     let one = r#"{"status":"queued","result":{"a":1},"error":"x"}"#;
     let same = r#" { "error":"\u0078","result":{"a" : 1},"status":"qu\u0065ued","progress":null,"timestamp":0}"#;
     assert_eq!(of(one, None), of(same, None));
-    assert_ne!(of(one, None), of(one, Some(&url)));
+    assert_ne!(of(one, None), of(one, Some(url)));
     for other in [
         r#"{"status":"failed","result":{"a":1},"error":"x"}"#,
         r#"{"status":"queued","result":{"a":2},"error":"x"}"#,

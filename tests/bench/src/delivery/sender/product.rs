@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use notify_core::transport::{
-    AddressRefused, Transport, TransportError, WebhookRequest, WebhookResponse,
+    Transport, TransportError, VetError, WebhookRequest, WebhookResponse,
 };
 use notify_core::{EndpointUrl, Span};
 use notify_http::{HttpConfig, HttpTransport};
@@ -82,7 +82,7 @@ pub(super) async fn run(options: &SendOptions) -> Outcome<Measured> {
         });
     }
     let measured = tally.measure(options).await;
-    let jobs_kept = notifier.store()?.counters().await?.jobs;
+    let jobs_kept = notifier.archive()?.counters().await?.jobs;
     stop.store(true, Ordering::Relaxed);
     for ended in callers.join_all().await {
         ended?;
@@ -116,7 +116,7 @@ impl Transport for Counting {
         outcome
     }
 
-    fn vet(&self, url: &EndpointUrl) -> Result<(), AddressRefused> {
-        Transport::vet(&self.inner, url)
+    fn vet(&self, text: &str) -> Result<EndpointUrl, VetError> {
+        Transport::vet(&self.inner, text)
     }
 }

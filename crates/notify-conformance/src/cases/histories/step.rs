@@ -1,0 +1,45 @@
+//! A step of a history, and whom it may name.
+
+use std::time::Duration;
+
+use notify_core::delivery::Outcome;
+use notify_core::retention::Retention;
+use notify_core::store::{Append, DeadFilter, Registration};
+use notify_core::{DeliveryId, EndpointUrl, Keyring};
+
+/// Endpoints that never have a secret of their own.
+pub(super) const PLAIN: [&str; 3] = ["a", "b", "c"];
+
+/// Endpoints that have one from their first mention.
+pub(super) const OWN_SECRET: [&str; 2] = ["x", "y"];
+
+/// One step of a history.
+#[derive(Debug)]
+pub(super) enum Step {
+    Write {
+        ends: Vec<(DeliveryId, Outcome)>,
+        stale: Vec<usize>,
+        appends: Vec<Append>,
+        room: RoomFor,
+    },
+    Register(Box<Registration>),
+    Claim,
+    Redeliver(DeadFilter),
+    Drop(DeadFilter),
+    Trim(Retention),
+    Enable(EndpointUrl, bool),
+    Rotate(EndpointUrl, Box<Keyring>),
+    Wait(Duration),
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum RoomFor {
+    Nobody,
+    Everybody,
+    AllBut(EndpointUrl),
+}
+
+/// Every endpoint there may be.
+pub(super) fn everyone() -> Vec<&'static str> {
+    [&PLAIN[..], &OWN_SECRET].concat()
+}

@@ -1,0 +1,58 @@
+//! How long what has ended is kept.
+
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// For how long what has ended is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// A job, from its terminal event or its last settled delivery, whichever
+    /// is later. A running job is never forgotten.
+    pub jobs: Duration,
+    /// A dead letter, from when it was given up.
+    pub dead_letters: Duration,
+}
+
+impl Retention {
+    /// The latest time at which a job has ended that is past its retention at
+    /// `now`; `None` if none can be.
+    pub fn jobs_over(self, now: Timestamp) -> Option<Timestamp> {
+        over(now, self.jobs)
+    }
+
+    /// The latest time at which a dead letter was given up that is past its
+    /// retention at `now`; `None` if none can be.
+    pub fn dead_letters_over(self, now: Timestamp) -> Option<Timestamp> {
+        over(now, self.dead_letters)
+    }
+}
+
+/// What is stamped with a time to come is of now, as [`Timestamp::since`] has it:
+/// without retention it is over too.
+fn over(now: Timestamp, kept: Duration) -> Option<Timestamp> {
+    if kept.is_zero() {
+        return Some(Timestamp::from_millis(u64::MAX));
+    }
+    let kept = u64::try_from(kept.as_millis()).ok()?;
+    let over = now.as_millis().checked_sub(kept)?;
+    Some(Timestamp::from_millis(over))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_been_kept_for_long_enough_is_over() {
+        let retention = Retention {
+            jobs: Duration::from_secs(10),
+            dead_letters: Duration::ZERO,
+        };
+        let secs = Timestamp::from_secs;
+        assert_eq!(retention.jobs_over(secs(9)), None);
+        assert_eq!(retention.jobs_over(secs(10)), Some(secs(0)));
+        assert_eq!(retention.jobs_over(secs(25)), Some(secs(15)));
+        assert!(retention.dead_letters_over(secs(25)) > Some(secs(1_000_000)));
+    }
+}
