@@ -201,6 +201,18 @@ impl DeliveryId {
         }
         Self(Prefixed(text))
     }
+
+    /// The event and the target that this is the id [of](Self::of). One that was drawn
+    /// at random says something too; no epoch but by chance is the one that it says.
+    pub fn place(self) -> (EventId, u8) {
+        let (epoch, rest) = self.0.0.split_first_chunk().unwrap_or((&[b'0'; 12], &[]));
+        let (target, sequence) = rest.split_last().unwrap_or((&b'0', &[]));
+        let value = |digit: &u8| char::from(*digit).to_digit(36).unwrap_or_default();
+        let digits = sequence.iter().map(|digit| u64::from(value(digit)));
+        let sequence = digits.fold(0, |sum, digit| sum * 36 + digit);
+        let target = u8::try_from(value(target)).unwrap_or_default();
+        (EventId::new(Epoch(*epoch), sequence), target)
+    }
 }
 
 /// The text is no id of this kind.
@@ -301,6 +313,18 @@ mod tests {
             prop_assert_eq!(&text[4..16], event.epoch().to_string());
             prop_assert_eq!(u64::from_str_radix(&text[16..23], 36), Ok(sequence));
             prop_assert_eq!(&text[23..], "1");
+        }
+
+        #[test]
+        fn where_a_delivery_stands_is_read_from_its_id(
+            random: u128, sequence in 1..36u64.pow(7), target in 0u8..36,
+        ) {
+            let event = EventId::new(Epoch::from_random(random), sequence);
+            prop_assert_eq!(DeliveryId::of(event, target).place(), (event, target));
+            // Any id says something, and it is the only one that says so.
+            let id = DeliveryId::from_random(random);
+            let (event, target) = id.place();
+            prop_assert_eq!(DeliveryId::of(event, target), id);
         }
 
         #[test]

@@ -18,7 +18,7 @@
 //! row is put at most once. A damaged row refuses what needs it, by name.
 //!
 //! **What is left to a store**: how rows are fetched and written; which of a job's
-//! settled deliveries is its oldest; counting who names an endpoint. Its estimates
+//! settled deliveries is its oldest; which endpoints nothing names. Its estimates
 //! of what is pending will do for [`Bounds`]; within a batch they are kept exact.
 
 mod accept;

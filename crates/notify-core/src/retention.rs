@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::endpoint::Endpoint;
 use crate::time::Timestamp;
 
 /// For how long what has ended is kept.
@@ -26,6 +27,18 @@ impl Retention {
     pub fn dead_letters_over(self, now: Timestamp) -> Option<Timestamp> {
         over(now, self.dead_letters)
     }
+
+    /// The latest time at which `endpoint` was last named that is past its retention
+    /// at `now`, if nothing names it any more; `None` if none can be. It is kept for
+    /// as long as jobs, or as dead letters if
+    /// [something is to be remembered](Endpoint::may_be_forgotten) of it.
+    pub fn endpoint_over(self, now: Timestamp, endpoint: &Endpoint) -> Option<Timestamp> {
+        if endpoint.may_be_forgotten() {
+            self.jobs_over(now)
+        } else {
+            self.dead_letters_over(now)
+        }
+    }
 }
 
 /// What is stamped with a time to come is of now, as [`Timestamp::since`] has it:
@@ -42,6 +55,8 @@ fn over(now: Timestamp, kept: Duration) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::EndpointUrl;
+    use crate::id::EndpointId;
 
     #[test]
     fn what_has_been_kept_for_long_enough_is_over() {
@@ -54,5 +69,22 @@ mod tests {
         assert_eq!(retention.jobs_over(secs(10)), Some(secs(0)));
         assert_eq!(retention.jobs_over(secs(25)), Some(secs(15)));
         assert!(retention.dead_letters_over(secs(25)) > Some(secs(1_000_000)));
+    }
+
+    #[test]
+    fn an_endpoint_of_which_something_is_known_is_kept_like_a_dead_letter() {
+        let retention = Retention {
+            jobs: Duration::from_secs(10),
+            dead_letters: Duration::from_secs(20),
+        };
+        let url = EndpointUrl::parse("https://a.example/").unwrap();
+        let mut endpoint = Endpoint::new(EndpointId::from_random(1), url);
+        let over = |endpoint: &Endpoint| {
+            let over = retention.endpoint_over(Timestamp::from_secs(25), endpoint);
+            over.map(Timestamp::as_secs)
+        };
+        assert_eq!(over(&endpoint), Some(15));
+        endpoint.enabled = false;
+        assert_eq!(over(&endpoint), Some(5));
     }
 }

@@ -49,8 +49,8 @@ pub type StoreResult<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 /// - A store that is opened again finds nobody waiting longer than the delay that
 ///   was last given ([`due_again`](crate::clock::due_again)), however wrong the
 ///   clock was then, and nobody leased.
-/// - An endpoint is forgotten once nothing names it, if
-///   [nothing is to be remembered](Endpoint::may_be_forgotten) of it.
+/// - An endpoint that nothing names is forgotten in time: at once, or once it
+///   [has been kept for long enough](Retention::endpoint_over).
 /// - A row that is damaged is refused by name ([`Refusal::Damaged`]) or left out,
 ///   and stops nobody else.
 ///

@@ -9,8 +9,10 @@ use rusqlite::Connection;
 
 use crate::error::{Fault, OpenError};
 use crate::files::Files;
+use crate::migrate;
 use crate::rows::{
     AttemptRow, DeadRow, DeliveryRow, EndpointRow, EventRow, JobRow, KeyRow, MetaRow, Record,
+    number, unsigned,
 };
 
 /// What a scan found.
@@ -23,7 +25,7 @@ pub struct Report {
     pub events: u64,
     /// Deliveries that are not settled.
     pub pending_deliveries: u64,
-    /// Attempts, and ends of deliveries that had none.
+    /// Attempts.
     pub attempts: u64,
     /// Dead letters.
     pub dead_letters: u64,
@@ -61,26 +63,75 @@ pub fn check(dir: impl AsRef<Path>) -> Result<Report, OpenError> {
     let files = Files::at(dir.as_ref());
     files.find()?;
     let file = files.database();
-    let mut conn = crate::connect::reader(&files)?;
+    let (mut conn, version) = crate::connect::reader(&files)?;
     let snapshot = conn
         .transaction()
         .map_err(|error| OpenError::fault(&file, error.into()))?;
     let mut report = Report::default();
     integrity(&snapshot, &mut report);
+    if version == migrate::OLD_VERSION {
+        check_old(&snapshot, &mut report);
+        return Ok(report);
+    }
     report.jobs = scan::<JobRow>(&snapshot, &mut report);
     report.events = scan::<EventRow>(&snapshot, &mut report);
-    report.pending_deliveries = scan::<DeliveryRow>(&snapshot, &mut report);
-    report.attempts = scan::<AttemptRow>(&snapshot, &mut report);
-    report.dead_letters = scan::<DeadRow>(&snapshot, &mut report);
+    scan::<DeliveryRow>(&snapshot, &mut report);
+    let attempts = scan::<AttemptRow>(&snapshot, &mut report);
+    let letters = scan::<DeadRow>(&snapshot, &mut report);
     report.endpoints = scan::<EndpointRow>(&snapshot, &mut report);
     scan::<KeyRow>(&snapshot, &mut report);
     scan::<MetaRow>(&snapshot, &mut report);
+    match counts(&snapshot) {
+        Ok([pending, orphaned, redelivered, settling]) => {
+            report.pending_deliveries = pending + orphaned;
+            report.dead_letters = letters.saturating_sub(redelivered);
+            report.attempts = attempts + settling;
+        }
+        Err(fault) => report.problem(fault.to_string()),
+    }
     for (rule, broken) in RULES {
         if let Err(fault) = hold(&snapshot, rule, broken, &mut report) {
             report.problem(format!("{rule}: {fault}"));
         }
     }
     Ok(report)
+}
+
+/// The rows of an earlier version, which is brought to this one when it is opened.
+fn check_old(conn: &Connection, report: &mut Report) {
+    for table in migrate::OLD_TABLES {
+        let mut problems = Vec::new();
+        let count = migrate::scan(conn, table, &mut |problem| problems.push(problem));
+        problems.into_iter().for_each(|what| report.problem(what));
+        let count = count.unwrap_or_else(|fault| {
+            report.problem(format!("{}: {fault}", table.name));
+            0
+        });
+        match table.name {
+            "jobs" => report.jobs = count,
+            "events" => report.events = count,
+            "deliveries" => report.pending_deliveries = count,
+            "attempts" => report.attempts = count,
+            "dead_letters" => report.dead_letters = count,
+            "endpoints" => report.endpoints = count,
+            _ => {}
+        }
+    }
+}
+
+/// How many deliveries of known jobs are pending, how many others, how many dead
+/// letters are being redelivered, and how many attempts have settled a delivery.
+fn counts(conn: &Connection) -> Result<[u64; 4], Fault> {
+    let count = |sql| Ok::<_, Fault>(unsigned(number(conn, sql, [])?.unwrap_or_default()));
+    Ok([
+        count("SELECT count(*) FROM deliveries WHERE state = 0")?,
+        count(
+            "SELECT count(*) FROM dead_letters WHERE due_at IS NOT NULL
+               AND epoch NOT IN (SELECT epoch FROM jobs)",
+        )?,
+        count("SELECT count(*) FROM dead_letters WHERE due_at IS NOT NULL")?,
+        count("SELECT count(*) FROM deliveries WHERE attempt IS NOT NULL")?,
+    ])
 }
 
 fn integrity(conn: &Connection, report: &mut Report) {
@@ -132,36 +183,31 @@ fn hold(conn: &Connection, rule: &str, broken: &str, report: &mut Report) -> Res
 /// What must hold between rows, and a query for those where it does not.
 const RULES: &[(&str, &str)] = &[
     (
-        "the head of a job's log is its last event",
-        "SELECT j.job_id FROM jobs j WHERE j.sequence <>
+        "a job's status is its newest event's",
+        "SELECT j.job_id FROM jobs j WHERE j.status IS NOT
+           (SELECT status FROM events WHERE job = j.id ORDER BY sequence DESC LIMIT 1)",
+    ),
+    (
+        "a job's newest event is not older than the job knows",
+        "SELECT j.job_id FROM jobs j WHERE j.sequence >
            coalesce((SELECT max(sequence) FROM events WHERE job = j.id), 0)",
     ),
     (
-        "a job's status is its last event's",
-        "SELECT j.job_id FROM jobs j LEFT JOIN events e ON e.job = j.id AND e.sequence = j.sequence
-         WHERE j.status IS NOT e.status",
-    ),
-    (
         "every lifecycle event is kept",
-        "SELECT j.job_id FROM jobs j WHERE j.lifecycle_events <>
-           (SELECT count(*) FROM events WHERE job = j.id AND kind <> 0)",
+        "SELECT j.job_id FROM jobs j WHERE
+           coalesce((SELECT lifecycle FROM events WHERE job = j.id ORDER BY sequence DESC LIMIT 1), 0)
+             <> (SELECT count(*) FROM events WHERE job = j.id AND kind <> 0)",
     ),
     (
         "nothing follows a terminal event",
         "SELECT j.job_id FROM jobs j JOIN events e ON e.job = j.id
-         WHERE e.kind = 2 AND e.sequence < j.sequence",
+         WHERE e.kind = 2 AND e.sequence < (SELECT max(sequence) FROM events WHERE job = j.id)",
     ),
     (
         "a job's retention runs if and only if it has ended and nothing is pending",
         "SELECT j.job_id FROM jobs j WHERE (j.ended_at IS NOT NULL) <>
            (coalesce(j.status, 0) >= 2
-            AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.job = j.id))",
-    ),
-    (
-        "a job's deliveries are counted",
-        "SELECT j.job_id FROM jobs j WHERE j.deliveries <>
-           (SELECT count(*) FROM (SELECT number FROM deliveries WHERE job = j.id
-              UNION SELECT number FROM attempts WHERE job = j.id))",
+            AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.job = j.id AND d.state = 0))",
     ),
     (
         "an event belongs to a job",
@@ -174,51 +220,57 @@ const RULES: &[(&str, &str)] = &[
          WHERE NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = i.job)",
     ),
     (
-        "a delivery has its job and its event, or owns a copy",
-        "SELECT d.delivery FROM deliveries d
-         WHERE (d.job_id IS NULL AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = d.job))
-           OR (d.json IS NULL AND NOT EXISTS
+        "a delivery has its job, and its event if it waits",
+        "SELECT 'deliveries ' || d.job || '-' || d.sequence || '-' || d.target FROM deliveries d
+         WHERE NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = d.job)
+           OR (d.state = 0 AND d.generation = 0 AND d.json IS NULL AND NOT EXISTS
              (SELECT 1 FROM events e WHERE e.job = d.job AND e.sequence = d.sequence))",
     ),
     (
         "a delivery has its endpoint",
-        "SELECT delivery FROM (SELECT delivery, endpoint FROM deliveries
-           UNION SELECT delivery, endpoint FROM attempts)
-         WHERE endpoint NOT IN (SELECT id FROM endpoints)",
+        "SELECT 'deliveries ' || d.job || '-' || d.sequence || '-' || d.target FROM deliveries d
+         WHERE d.endpoint NOT IN (SELECT id FROM endpoints)",
     ),
     (
-        "a delivery is found by its id",
-        "SELECT d.delivery FROM (SELECT delivery, job, number FROM deliveries
-           UNION SELECT delivery, job, number FROM attempts) d
-         LEFT JOIN delivery_ids i ON i.delivery = d.delivery
-         WHERE i.job IS NOT d.job OR i.number IS NOT d.number",
+        "whom a job tells is known",
+        "SELECT j.job_id FROM jobs j
+         WHERE j.endpoint IS NOT NULL AND j.endpoint NOT IN (SELECT id FROM endpoints)",
     ),
     (
-        "an id names a delivery",
-        "SELECT i.delivery FROM delivery_ids i
-         WHERE NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.job = i.job AND d.number = i.number)
-           AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.job = i.job AND a.number = i.number)",
+        "a delivery that waits anew is its dead letter's row, and that has its endpoint",
+        "SELECT 'deliveries ' || d.job || '-' || d.sequence || '-' || d.target
+         FROM deliveries d JOIN jobs j ON j.id = d.job
+         WHERE d.state = 0 AND d.generation > 0 AND NOT EXISTS
+           (SELECT 1 FROM dead_letters l WHERE l.epoch = j.epoch AND l.sequence = d.sequence
+              AND l.target = d.target AND l.due_at IS NOT NULL)
+         UNION ALL SELECT 'dead_letters ' || delivery FROM dead_letters
+         WHERE due_at IS NOT NULL AND endpoint NOT IN (SELECT endpoint FROM endpoints)",
     ),
     (
-        "a delivery that ended is not pending",
-        "SELECT d.delivery FROM deliveries d JOIN attempts a ON a.job = d.job AND a.number = d.number
-         WHERE a.state <> 0",
+        "an attempt belongs to a delivery, which counts it",
+        "SELECT 'attempts ' || a.job || '-' || a.sequence || '-' || a.target FROM attempts a
+         LEFT JOIN deliveries d ON d.job = a.job AND d.sequence = a.sequence AND d.target = a.target
+         WHERE d.entries IS NULL OR a.entry >= d.entries",
     ),
     (
-        "who names an endpoint is counted",
-        "SELECT e.endpoint FROM endpoints e LEFT JOIN
-           (SELECT endpoint, count(*) AS named FROM
-             (SELECT endpoint, job, number FROM deliveries
-              UNION SELECT endpoint, job, number FROM attempts
-              UNION ALL SELECT endpoint, id, -1 FROM jobs WHERE endpoint IS NOT NULL)
-            GROUP BY endpoint) n ON n.endpoint = e.id
-         WHERE e.named <> coalesce(n.named, 0)",
+        "a delivery of version 1 is found by its id",
+        "SELECT d.delivery FROM deliveries d LEFT JOIN delivery_ids i ON i.delivery = d.delivery
+         WHERE d.delivery IS NOT NULL
+           AND (i.job IS NOT d.job OR i.sequence IS NOT d.sequence OR i.target IS NOT d.target)",
+    ),
+    (
+        "an id of version 1 names a delivery",
+        "SELECT i.delivery FROM delivery_ids i LEFT JOIN deliveries d
+           ON d.job = i.job AND d.sequence = i.sequence AND d.target = i.target
+         WHERE d.delivery IS NOT i.delivery",
     ),
     (
         "jobs and dead letters are counted, and numbers are not used twice",
-        "SELECT 'meta' FROM meta WHERE jobs <> (SELECT count(*) FROM jobs)
-           OR dead_letters <> (SELECT count(*) FROM dead_letters)
+        "SELECT 'meta' FROM meta WHERE
+           (exact AND (jobs <> (SELECT count(*) FROM jobs)
+              OR dead_letters <> (SELECT count(*) FROM dead_letters WHERE due_at IS NULL)))
            OR next_number <= (SELECT max(0, coalesce(max(id), 0)) FROM jobs)
-           OR next_number <= (SELECT max(0, coalesce(max(number), 0)) FROM attempts)",
+           OR next_number <= (SELECT max(0, coalesce(max(id), 0)) FROM dead_letters)
+           OR next_number <= (SELECT max(0, coalesce(max(number), 0)) FROM deliveries)",
     ),
 ];

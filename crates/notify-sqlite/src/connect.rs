@@ -7,10 +7,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{Fault, OpenError};
-use crate::files::{DataDir, Files};
-use crate::options::Synchronous;
-use crate::schema;
-use crate::wal;
+use crate::files::{DataDir, Files, free_bytes};
+use crate::options::{SqliteOptions, Synchronous};
+use crate::{migrate, schema, wal};
 
 /// The oldest SQLite that may be used: earlier ones can corrupt the log when two
 /// connections write and checkpoint at once (the "WAL-reset bug").
@@ -32,7 +31,7 @@ pub(crate) const OPENING_WAIT: Duration = Duration::from_secs(5);
 pub(crate) const WORKING_WAIT: Duration = Duration::from_millis(100);
 
 /// Opens the database for writing, and makes it if there is none.
-pub(crate) fn writer(dir: &DataDir, synchronous: Synchronous) -> Result<Connection, OpenError> {
+pub(crate) fn writer(dir: &DataDir, options: &SqliteOptions) -> Result<Connection, OpenError> {
     if rusqlite::version_number() < SQLITE_VERSION_MIN {
         return Err(OpenError::SqliteTooOld {
             found: rusqlite::version(),
@@ -41,20 +40,25 @@ pub(crate) fn writer(dir: &DataDir, synchronous: Synchronous) -> Result<Connecti
     dir.prepare_database()?;
     warn_of_a_cut(&dir.files().wal());
     let file = dir.files().database();
-    let conn = open(&file, OpenFlags::SQLITE_OPEN_READ_WRITE)
+    let mut conn = open(&file, OpenFlags::SQLITE_OPEN_READ_WRITE)
         .map_err(|fault| OpenError::fault(&file, fault))?;
-    admit(&conn, &file)?;
-    prepare(&conn, synchronous).map_err(|fault| OpenError::fault(&file, fault))?;
+    let found = admit(&conn, &file)?;
+    prepare(&conn, options.synchronous).map_err(|fault| OpenError::fault(&file, fault))?;
+    if found == migrate::OLD_VERSION {
+        let free_bytes = free_bytes(&dir.files().dir);
+        migrate::migrate(&mut conn, dir.files(), options.canonical, free_bytes)?;
+    }
     Ok(conn)
 }
 
-/// Opens the database for reading only.
-pub(crate) fn reader(files: &Files) -> Result<Connection, OpenError> {
+/// Opens the database for reading only; it may be of an earlier version, which is
+/// said.
+pub(crate) fn reader(files: &Files) -> Result<(Connection, i64), OpenError> {
     let file = files.database();
     let conn = open(&file, OpenFlags::SQLITE_OPEN_READ_ONLY)
         .map_err(|fault| OpenError::fault(&file, fault))?;
-    admit(&conn, &file)?;
-    Ok(conn)
+    let found = admit(&conn, &file)?;
+    Ok((conn, found))
 }
 
 /// Opens a database that the writer has opened, to fold in its log.
@@ -103,8 +107,9 @@ fn open(file: &Path, flags: OpenFlags) -> Result<Connection, Fault> {
     Ok(conn)
 }
 
-/// Checks, before anything is changed, that the database is one to work with.
-fn admit(conn: &Connection, file: &Path) -> Result<(), OpenError> {
+/// Checks, before anything is changed, that the database is one to work with; its
+/// version.
+fn admit(conn: &Connection, file: &Path) -> Result<i64, OpenError> {
     let fault = |fault| OpenError::fault(file, fault);
     let found = schema::version(conn).map_err(fault)?;
     if found > schema::VERSION {
@@ -116,9 +121,13 @@ fn admit(conn: &Connection, file: &Path) -> Result<(), OpenError> {
     }
     let is_new = found == 0 && schema::is_empty(conn).map_err(fault)?;
     if is_new && !conn.is_readonly("main").unwrap_or(true) {
-        return Ok(());
+        return Ok(found);
     }
-    schema::verify(conn).map_err(fault)
+    let verified = match found {
+        migrate::OLD_VERSION => migrate::verify(conn),
+        _ => schema::verify(conn),
+    };
+    verified.map(|()| found).map_err(fault)
 }
 
 /// How a connection flushes. It folds nothing in of its own accord.

@@ -33,6 +33,16 @@ pub enum OpenError {
         /// The newest version that this program knows.
         known: i64,
     },
+    /// An earlier version wrote it, and there is not enough space to bring it to this
+    /// one: it takes a copy of it, a log and new tables.
+    NoSpace {
+        /// The database.
+        file: PathBuf,
+        /// How many bytes it takes, at most.
+        needed_bytes: u64,
+        /// How many bytes are free.
+        free_bytes: u64,
+    },
     /// The database is not as this program wrote it.
     Damaged {
         /// The database.
@@ -64,6 +74,16 @@ impl fmt::Display for OpenError {
                 f,
                 "{}: written by a later version (schema {found}, this program knows {known}); \
                  start that version",
+                file.display()
+            ),
+            Self::NoSpace {
+                file,
+                needed_bytes,
+                free_bytes,
+            } => write!(
+                f,
+                "{}: written by an earlier version; to bring it to this one takes \
+                 {needed_bytes} bytes of free space, and there are {free_bytes}",
                 file.display()
             ),
             Self::Damaged { file, what } => write!(

@@ -32,6 +32,7 @@
 //! |---|---|
 //! | `notify.db` | the database; `sqlite3 -readonly notify.db` shows it, also while it is in use |
 //! | `notify.db-wal`, `notify.db-shm` | its log and the log's index, while it is open or after a crash |
+//! | `notify.db.v1-backup` | the database as version 1 of the tables had it, if it was brought to this one; nothing needs it |
 //! | `notify.lock` | locked by the process that has the directory |
 //!
 //! [`schema`] describes the tables, [`check`] scans them all, [`backup`] copies them.
@@ -51,8 +52,10 @@
 mod backup;
 mod check;
 mod connect;
+mod copy;
 mod error;
 mod files;
+mod migrate;
 mod options;
 mod reader;
 mod rows;
@@ -66,7 +69,7 @@ pub use backup::{BackupError, backup};
 pub use check::{Report, check};
 pub use connect::SQLITE_VERSION_MIN;
 pub use error::OpenError;
-pub use options::{SqliteOptions, Synchronous};
+pub use options::{Canonical, SqliteOptions, Synchronous};
 pub use store::SqliteStore;
 
 #[cfg(doctest)]

@@ -1,7 +1,13 @@
 //! What can be set about a store.
 
+use notify_core::EndpointUrl;
+use notify_core::endpoint::UrlInvalid;
+
+/// The one spelling of a receiver's URL, if the text is one.
+pub type Canonical = fn(&str) -> Result<EndpointUrl, UrlInvalid>;
+
 /// Settings of a [`SqliteStore`](crate::SqliteStore).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct SqliteOptions {
     /// Deliveries that are not settled; beyond it appends are refused.
     ///
@@ -18,6 +24,10 @@ pub struct SqliteOptions {
     pub min_free_bytes: u64,
     /// When a commit counts as done.
     pub synchronous: Synchronous,
+    /// The one spelling of a URL. Asked only when a database of version 1, which kept
+    /// URLs as they were given, is brought to this version: endpoints that their
+    /// spelling alone told apart become one. Without it they stay as they are.
+    pub canonical: Option<Canonical>,
 }
 
 impl Default for SqliteOptions {
@@ -28,6 +38,7 @@ impl Default for SqliteOptions {
             progress_events_max: 16,
             min_free_bytes: 64 * 1024 * 1024,
             synchronous: Synchronous::Full,
+            canonical: None,
         }
     }
 }

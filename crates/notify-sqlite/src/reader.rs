@@ -8,15 +8,15 @@ use notify_core::endpoint::Endpoint;
 use notify_core::store::{
     DeadFilter, JobView, List, Listed, PAGE_BYTES_MAX, Page, StoreError, TokenHash,
 };
-use notify_core::{DeliveryId, EndpointId, EndpointUrl, EventId, JobId, JobStatus};
+use notify_core::{DeliveryId, EndpointId, EndpointUrl, JobId, JobStatus};
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, params, params_from_iter};
 
 use crate::connect::WORKING_WAIT;
 use crate::error::{Fault, OpenError};
 use crate::files::Files;
 use crate::rows::{
-    AttemptRow, DeadRow, DeliveryRow, EndpointRow, EventRow, JobRow, Record, dead_condition,
+    AttemptRow, DeadRow, DeliveryRow, EndpointRow, EventRow, JobRow, Place, Record, dead_condition,
     number, signed, status_code, unsigned,
 };
 use crate::worker::Desk;
@@ -37,7 +37,7 @@ impl Desk for Reader {
 
 impl Reader {
     pub(crate) fn open(files: &Files, poison: Poison) -> Result<Self, OpenError> {
-        let conn = crate::connect::reader(files)?;
+        let (conn, _) = crate::connect::reader(files)?;
         let wait = conn.busy_timeout(WORKING_WAIT);
         wait.map_err(|error| OpenError::fault(&files.database(), error.into()))?;
         Ok(Self { conn, poison })
@@ -74,9 +74,10 @@ pub(crate) fn page(
         !is_first && bytes > PAGE_BYTES_MAX
     };
     let rows = EventRow::until(conn, rest, key, &mut is_full)?;
-    let events = rows.iter().map(|row| row.record(job.head.epoch)).collect();
+    let events = rows.iter().map(|row| row.record(job.epoch)).collect();
+    let newest = EventRow::newest(conn, job.number)?;
     Ok(Some(Page {
-        head: job.head,
+        head: job.head(newest.as_ref()),
         events,
     }))
 }
@@ -108,35 +109,43 @@ pub(crate) fn deliveries(
     job: &JobId,
     list: &List,
 ) -> Result<Listed<DeliveryView>, Fault> {
-    let job = JobRow::named(conn, job)?.map_or(-1, |row| row.number);
+    let Some(job) = JobRow::named(conn, job)? else {
+        return Ok(Listed {
+            items: Vec::new(),
+            next: None,
+        });
+    };
     let mut statement = conn.prepare_cached(
-        "SELECT number FROM deliveries WHERE job = ?1 AND number < ?2
-         UNION SELECT number FROM attempts WHERE job = ?1 AND number < ?2
+        "SELECT job, sequence, target, number FROM deliveries WHERE job = ?1 AND number < ?2
          ORDER BY number DESC LIMIT ?3",
     )?;
-    let key = params![job, before(list), one_more(list)];
-    let numbers = statement.query_map(key, |row| row.get(0))?;
-    let numbers = numbers.collect::<Result<Vec<i64>, _>>()?;
-    let view = |number| {
-        let lacks = || Fault::damaged(format!("deliveries {job}-{number}: missing"));
-        delivery_view(conn, job, number)?.ok_or_else(lacks)
+    let key = params![job.number, before(list), one_more(list)];
+    let mut rows = statement.query(key)?;
+    let mut places = Vec::new();
+    while let Some(row) = rows.next()? {
+        places.push((row.get(3)?, Place::read(row)?));
+    }
+    let view = |(_, place)| {
+        let lacks = || Fault::damaged(format!("deliveries {place}: missing"));
+        let row = DeliveryRow::at(conn, place)?.ok_or_else(lacks)?;
+        delivery_view(conn, &job, row)
     };
-    listed(numbers, list, |number| *number, view)
+    listed(places, list, |(number, _)| *number, view)
 }
 
 pub(crate) fn delivery(conn: &Connection, id: DeliveryId) -> Result<Option<DeliveryView>, Fault> {
-    let place: Option<(i64, i64)> = conn
-        .prepare_cached("SELECT job, number FROM delivery_ids WHERE delivery = ?1")?
-        .query_row([id.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let Some((job, number)) = place else {
-        return Ok(None);
-    };
-    // The place carries no CRC; what is found there says what it is.
-    match delivery_view(conn, job, number)? {
-        Some(view) if view.id == id => Ok(Some(view)),
-        _ => Err(Fault::damaged(format!("delivery_ids {id}: wrong place"))),
+    if let Some(place) = Place::of(conn, id)?
+        && let Some(row) = DeliveryRow::at(conn, place)?
+    {
+        let job = JobRow::numbered(conn, place.job)?;
+        let job = job.ok_or_else(|| Fault::damaged(format!("deliveries {place}: no job")))?;
+        // An old place carries no CRC; what is found there says what it is.
+        let is_it = row.id(job.epoch) == id;
+        return is_it.then(|| delivery_view(conn, &job, row)).transpose();
     }
+    // One that has outlived its job.
+    let letter = DeadRow::redelivered(conn, id)?;
+    letter.map(|letter| orphan_view(conn, letter)).transpose()
 }
 
 pub(crate) fn dead_letters(
@@ -177,7 +186,7 @@ pub(crate) fn endpoints(conn: &Connection, list: &List) -> Result<Listed<Arc<End
 }
 
 fn job_view(conn: &Connection, row: JobRow) -> Result<JobView, Fault> {
-    let last = EventRow::find(conn, row.number, row.head.sequence)?;
+    let last = EventRow::newest(conn, row.number)?;
     let webhook = match row.webhook {
         None => None,
         Some((endpoint, filter)) => {
@@ -186,58 +195,61 @@ fn job_view(conn: &Connection, row: JobRow) -> Result<JobView, Fault> {
         }
     };
     Ok(JobView {
-        last: last.map(|event| event.record(row.head.epoch)),
+        head: row.head(last.as_ref()),
+        updated_at: row.last_heard_of(last.as_ref()),
+        last: last.map(|event| event.record(row.epoch)),
         id: row.id,
-        head: row.head,
         created_at: row.created_at,
-        updated_at: row.updated_at,
         registered: row.token.is_some(),
         webhook,
     })
 }
 
-/// A delivery as its rows tell it: what waits has one of `deliveries`, what is
-/// settled is read back from its last of `attempts`.
-fn delivery_view(conn: &Connection, job: i64, number: i64) -> Result<Option<DeliveryView>, Fault> {
-    let pending = DeliveryRow::find(conn, job, number)?;
-    let entries = AttemptRow::of(conn, job, number)?;
-    let (id, endpoint, sequence, generation, state) = match (&pending, entries.last()) {
-        (Some(row), _) => (
-            row.delivery,
-            row.endpoint,
-            row.sequence,
-            row.generation,
-            DeliveryState::Pending,
-        ),
-        (None, Some(last)) => (
-            last.delivery,
-            last.endpoint,
-            last.sequence,
-            last.generation,
-            last.state,
-        ),
-        (None, None) => return Ok(None),
-    };
-    let lacks = |what: &str| Fault::damaged(format!("deliveries {id}: {what} is missing"));
-    let (job_id, epoch) = match &pending {
-        Some(row) => row.job(conn)?,
-        None => JobRow::numbered(conn, job)?
-            .map(|job| (job.id, job.head.epoch))
-            .ok_or_else(|| lacks("its job"))?,
-    };
-    let endpoint = EndpointRow::numbered(conn, endpoint)?
+fn delivery_view(conn: &Connection, job: &JobRow, row: DeliveryRow) -> Result<DeliveryView, Fault> {
+    let (place, id) = (row.place, row.id(job.epoch));
+    let lacks = |what: &str| Fault::damaged(format!("deliveries {place}: {what} is missing"));
+    let endpoint = EndpointRow::numbered(conn, row.endpoint)?
         .ok_or_else(|| lacks("its endpoint"))?
         .endpoint;
-    Ok(Some(DeliveryView {
+    let is_redelivered = row.generation > 0 && row.state == DeliveryState::Pending;
+    let attempts = if is_redelivered {
+        let letter = DeadRow::redelivered(conn, id)?;
+        letter.ok_or_else(|| lacks("its dead letter"))?.history()?
+    } else {
+        let entries = AttemptRow::of(conn, place)?.into_iter();
+        entries
+            .map(|entry| entry.attempt)
+            .chain(row.last.clone())
+            .collect()
+    };
+    Ok(DeliveryView {
         id,
-        job_id,
-        event_id: EventId::new(epoch, sequence),
+        job_id: job.id.clone(),
+        event_id: row.event_id(job.epoch),
         endpoint_id: endpoint.id,
         url: endpoint.url.clone(),
-        state,
-        generation,
-        attempts: entries.into_iter().filter_map(|one| one.attempt).collect(),
-    }))
+        state: row.state,
+        generation: row.generation,
+        attempts,
+    })
+}
+
+/// A redelivery whose job was forgotten.
+fn orphan_view(conn: &Connection, letter: DeadRow) -> Result<DeliveryView, Fault> {
+    let id = letter.of.id;
+    let lacks = || Fault::damaged(format!("dead_letters {id}: its endpoint is missing"));
+    let endpoint = letter.of.endpoint.ok_or_else(lacks)?;
+    let endpoint = EndpointRow::with_id(conn, endpoint)?.ok_or_else(lacks)?;
+    Ok(DeliveryView {
+        id,
+        attempts: letter.history()?,
+        job_id: letter.of.job,
+        event_id: letter.of.record.id(),
+        endpoint_id: endpoint.endpoint.id,
+        url: endpoint.endpoint.url.clone(),
+        state: DeliveryState::Pending,
+        generation: letter.of.generation,
+    })
 }
 
 /// The number that a list goes on below. Nobody else's cursor means anything.

@@ -11,6 +11,7 @@ mod endpoint;
 mod event;
 mod job;
 mod meta;
+mod place;
 
 use std::str::FromStr;
 
@@ -21,13 +22,16 @@ use crate::error::Fault;
 
 pub(crate) use attempt::AttemptRow;
 pub(crate) use code::status_code;
-use code::{kind_code, kind_of, status_of};
-pub(crate) use dead::{DeadRow, condition as dead_condition};
+use code::{kind_code, kind_of, state_code, state_of, status_of};
+pub(crate) use dead::{DeadRow, Waits, condition as dead_condition, history_text};
 pub(crate) use delivery::DeliveryRow;
 pub(crate) use endpoint::EndpointRow;
 pub(crate) use event::EventRow;
 pub(crate) use job::JobRow;
-pub(crate) use meta::{KeyRow, MetaRow};
+#[cfg(test)]
+pub(crate) use job::UPDATES_OF_A_JOB;
+pub(crate) use meta::{Counts, KeyRow, MetaRow};
+pub(crate) use place::Place;
 
 /// A row of one table.
 pub(crate) trait Record: Sized {
@@ -87,29 +91,6 @@ pub(crate) trait Record: Sized {
             records.push(record);
         }
         Ok(records)
-    }
-
-    /// Deletes the rows that `rest` (from `WHERE` on) finds: how many those were, and
-    /// those of them that are as they were written.
-    fn take(
-        conn: &Connection,
-        rest: &str,
-        params: impl Params,
-    ) -> Result<(usize, Vec<Self>), Fault> {
-        let (table, columns) = (Self::TABLE, Self::COLUMNS);
-        let sql = format!("DELETE FROM {table} {rest} RETURNING {columns}");
-        let mut statement = conn.prepare_cached(&sql)?;
-        let mut rows = statement.query(params)?;
-        let (mut count, mut records) = (0, Vec::new());
-        while let Some(row) = rows.next()? {
-            count += 1;
-            match Self::checked(row) {
-                Ok(record) => records.push(record),
-                Err(Fault::Damaged(row)) => tracing::error!(row, "deleted, and was damaged"),
-                Err(fault) => return Err(fault),
-            }
-        }
-        Ok((count, records))
     }
 
     /// A query over [`Record::COLUMNS`].

@@ -7,35 +7,50 @@
 //! | table | a row is |
 //! |---|---|
 //! | `meta` | the one row of counters |
-//! | `jobs` | a job: the head of its log, its token's hash, whom it tells |
-//! | `events` | an event that is kept |
+//! | `jobs` | a job: its token's hash, whom it tells, its end |
+//! | `events` | an event that is kept; the newest of a job is the head of its log |
 //! | `idempotency` | an idempotency key, kept as long as its job |
 //! | `endpoints` | a receiver, with its own secrets |
-//! | `deliveries` | a delivery that is not settled |
-//! | `delivery_ids` | where a delivery is to be found by its id |
-//! | `attempts` | an attempt, or the end of a delivery that had none |
+//! | `deliveries` | a delivery, pending or settled, with the attempt that settled it |
+//! | `attempts` | an attempt after which a delivery went on |
+//! | `delivery_ids` | where a delivery of version 1 is to be found by its id |
 //! | `dead_letters` | a delivery that was given up, with all it takes to send it after all |
 //!
 //! `status`: 0 queued, 1 processing, 2 completed, 3 failed, 4 cancelled.
-//! `kind`: 0 progress, 1 lifecycle, 2 terminal. `state` of an attempt: where it
-//! left the delivery: 0 pending, 1 delivered, 2 dead, 3 superseded. `filter`: 1
-//! for queued, 2 for processing, added up. `reason`: 0 exhausted, 1 gone, 2
-//! address refused, 3 expired, 4 overtaken, 5 secret missing, 6 backlog full, 7
-//! URL invalid, 8 internal.
+//! `kind`: 0 progress, 1 lifecycle, 2 terminal. `state` of a delivery: 0 pending, 1
+//! delivered, 2 dead, 3 superseded. `filter`: 1 for queued, 2 for processing, added
+//! up. `reason`: 0 exhausted, 1 gone, 2 address refused, 3 expired, 4 overtaken, 5
+//! secret missing, 6 backlog full, 7 URL invalid, 8 internal.
 //!
-//! `endpoint` of a dead letter is empty if it never came to one; its `url` is then
-//! the text that was given for one.
-//!
-//! A delivery's `job` is 0 if its job was forgotten; it then owns a copy of the
-//! job's name. A waiting progress owns a copy of its JSON, since the log drops
-//! old progress.
+//! - **meta**: numbers from `next_number` on were never used; they are reserved in
+//!   blocks. `jobs` and `dead_letters` count these if `exact` is 1, as an orderly
+//!   close leaves it; after a crash they are counted at opening.
+//! - **jobs**: written when a job is made, registered, changes its status, ends or
+//!   goes on. `sequence` is its newest event's of then: if there is a newer one, that
+//!   is when the job was last heard of, and else `updated_at`. `endpoint` is the
+//!   number of whom it tells. `ended_at` says since when it has ended with nothing
+//!   pending; only jobs without are looked at when the store is opened.
+//! - **events**: `lifecycle` counts its job's lifecycle events, up to it.
+//! - **endpoints**: `named_at` is when it was last named, up to an hour later not
+//!   noted. One that nothing names is forgotten in time.
+//! - **deliveries**: `target` is 0 for the job's own endpoint and 1 for the one that
+//!   the event named; with the job's `epoch` and the `sequence` it makes the id, which
+//!   is `dlv_`, the epoch, the sequence in base 36 (7 characters) and the target. A
+//!   delivery of version 1 has its id in `delivery`. `number` is its place in its job's
+//!   list. `entries` counts its rows of `attempts`; the columns from `attempt` on are
+//!   the attempt that settled it. Progress that waits owns a copy of its JSON, since
+//!   the log drops old progress.
+//! - **dead_letters**: one with `due_at` is being redelivered: it is the pending
+//!   delivery, and counts as no dead letter until it is given up again. `endpoint` is
+//!   empty if it never came to one; `url` is then the text that was given for one.
+//!   `attempts` is JSON.
 
 use rusqlite::Connection;
 
 use crate::error::Fault;
 
 /// The version that this program writes, in `user_version`.
-pub(crate) const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 2;
 
 /// Marks a database as ours, in `application_id`: "ntfy".
 pub(crate) const APPLICATION: i64 = 0x6e74_6679;
@@ -53,6 +68,7 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
   next_number INTEGER NOT NULL,
   jobs INTEGER NOT NULL,
   dead_letters INTEGER NOT NULL,
+  exact INTEGER NOT NULL,
   crc INTEGER NOT NULL
 ) STRICT",
     ),
@@ -64,16 +80,22 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
   epoch TEXT NOT NULL,
   sequence INTEGER NOT NULL,
   status INTEGER,
-  lifecycle_events INTEGER NOT NULL,
   token BLOB,
   endpoint INTEGER,
   filter INTEGER,
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL,
   ended_at INTEGER,
-  deliveries INTEGER NOT NULL,
   crc INTEGER NOT NULL
 ) STRICT",
+    ),
+    (
+        "jobs_by_epoch",
+        "CREATE INDEX jobs_by_epoch ON jobs (epoch)",
+    ),
+    (
+        "jobs_open",
+        "CREATE INDEX jobs_open ON jobs (id) WHERE ended_at IS NULL",
     ),
     (
         "jobs_by_end",
@@ -86,6 +108,8 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
   sequence INTEGER NOT NULL,
   kind INTEGER NOT NULL,
   status INTEGER NOT NULL,
+  lifecycle INTEGER NOT NULL,
+  accepted_at INTEGER NOT NULL,
   json BLOB NOT NULL,
   crc INTEGER NOT NULL,
   PRIMARY KEY (job, sequence)
@@ -111,7 +135,7 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
   secret TEXT,
   previous_secret TEXT,
   enabled INTEGER NOT NULL,
-  named INTEGER NOT NULL,
+  named_at INTEGER NOT NULL,
   crc INTEGER NOT NULL
 ) STRICT",
     ),
@@ -123,23 +147,47 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
         "deliveries",
         "CREATE TABLE deliveries (
   job INTEGER NOT NULL,
-  number INTEGER NOT NULL,
-  delivery TEXT NOT NULL,
-  endpoint INTEGER NOT NULL,
   sequence INTEGER NOT NULL,
+  target INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  delivery TEXT,
+  endpoint INTEGER NOT NULL,
   kind INTEGER NOT NULL,
-  status INTEGER NOT NULL,
   generation INTEGER NOT NULL,
+  state INTEGER NOT NULL,
   accepted_at INTEGER NOT NULL,
   due_at INTEGER NOT NULL,
   first_failed_at INTEGER,
   attempts_made INTEGER NOT NULL,
   entries INTEGER NOT NULL,
-  job_id TEXT,
-  epoch TEXT,
   json BLOB,
+  attempt INTEGER,
+  at INTEGER,
+  duration_ns INTEGER,
+  answer INTEGER,
+  error TEXT,
+  snippet TEXT,
+  next_attempt_at INTEGER,
   crc INTEGER NOT NULL,
-  PRIMARY KEY (job, number)
+  PRIMARY KEY (job, sequence, target)
+) STRICT, WITHOUT ROWID",
+    ),
+    (
+        "attempts",
+        "CREATE TABLE attempts (
+  job INTEGER NOT NULL,
+  sequence INTEGER NOT NULL,
+  target INTEGER NOT NULL,
+  entry INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  duration_ns INTEGER NOT NULL,
+  answer INTEGER,
+  error TEXT,
+  snippet TEXT,
+  next_attempt_at INTEGER,
+  crc INTEGER NOT NULL,
+  PRIMARY KEY (job, sequence, target, entry)
 ) STRICT, WITHOUT ROWID",
     ),
     (
@@ -147,29 +195,8 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
         "CREATE TABLE delivery_ids (
   delivery TEXT PRIMARY KEY,
   job INTEGER NOT NULL,
-  number INTEGER NOT NULL
-) STRICT, WITHOUT ROWID",
-    ),
-    (
-        "attempts",
-        "CREATE TABLE attempts (
-  job INTEGER NOT NULL,
-  number INTEGER NOT NULL,
-  entry INTEGER NOT NULL,
-  delivery TEXT NOT NULL,
-  endpoint INTEGER NOT NULL,
   sequence INTEGER NOT NULL,
-  generation INTEGER NOT NULL,
-  state INTEGER NOT NULL,
-  attempt INTEGER,
-  at INTEGER,
-  duration_ns INTEGER,
-  status INTEGER,
-  error TEXT,
-  snippet TEXT,
-  next_attempt_at INTEGER,
-  crc INTEGER NOT NULL,
-  PRIMARY KEY (job, number, entry)
+  target INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID",
     ),
     (
@@ -180,6 +207,7 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
   job_id TEXT NOT NULL,
   epoch TEXT NOT NULL,
   sequence INTEGER NOT NULL,
+  target INTEGER NOT NULL,
   kind INTEGER NOT NULL,
   status INTEGER NOT NULL,
   json BLOB NOT NULL,
@@ -189,6 +217,10 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
   reason INTEGER NOT NULL,
   died_at INTEGER NOT NULL,
   attempts TEXT NOT NULL,
+  accepted_at INTEGER,
+  due_at INTEGER,
+  first_failed_at INTEGER,
+  attempts_made INTEGER,
   crc INTEGER NOT NULL
 ) STRICT",
     ),
@@ -199,6 +231,14 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     (
         "dead_letters_by_endpoint",
         "CREATE INDEX dead_letters_by_endpoint ON dead_letters (endpoint)",
+    ),
+    (
+        "dead_letters_by_age",
+        "CREATE INDEX dead_letters_by_age ON dead_letters (died_at) WHERE due_at IS NULL",
+    ),
+    (
+        "dead_letters_redelivered",
+        "CREATE INDEX dead_letters_redelivered ON dead_letters (id) WHERE due_at IS NOT NULL",
     ),
 ];
 
@@ -227,10 +267,7 @@ pub(crate) fn is_empty(conn: &Connection) -> Result<bool, Fault> {
 /// Checks that the database is ours and has every table as [`TABLES`] says.
 /// More of them do not matter: an operator may have added an index.
 pub(crate) fn verify(conn: &Connection) -> Result<(), Fault> {
-    let application: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    if application != APPLICATION {
-        return Err(Fault::damaged("it is a database of another program"));
-    }
+    verify_application(conn)?;
     let mut find = conn.prepare("SELECT sql FROM sqlite_schema WHERE name = ?1")?;
     for (name, sql) in TABLES {
         let mut rows = find.query([name])?;
@@ -242,4 +279,14 @@ pub(crate) fn verify(conn: &Connection) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// Checks that the database is ours.
+pub(crate) fn verify_application(conn: &Connection) -> Result<(), Fault> {
+    let application: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if application == APPLICATION {
+        Ok(())
+    } else {
+        Err(Fault::damaged("it is a database of another program"))
+    }
 }

@@ -5,12 +5,14 @@ mod bugs;
 mod damage;
 mod damaged_rows;
 mod log;
+mod migrating;
 mod opening;
 mod restarting;
 mod rows;
 mod sharing;
 mod space;
 mod threads;
+mod unnamed;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

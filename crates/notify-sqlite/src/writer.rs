@@ -5,7 +5,7 @@
 //! ([`Known`]). The ledger decides; nothing is decided here.
 //!
 //! **Flow.** Rows are fetched (`fetch`), the ledger decides over them (`decide`), its
-//! changes are written (`apply`, `deliveries`), and once they are committed memory
+//! changes are written (`apply`, `deliveries`, `redeliveries`), and once they are committed memory
 //! follows ([`Staged`]).
 //!
 //! A transaction ends in one of three ways. It is committed. Or it could not be
@@ -23,15 +23,19 @@ mod fold;
 mod isolate;
 mod known;
 mod load;
+mod redeliveries;
 mod staged;
 mod trim;
+mod unnamed;
 
+use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use notify_core::DeliveryId;
 use notify_core::ledger::{Pending, Supply};
 use notify_core::store::{Counters, StoreError};
 use rusqlite::Connection;
@@ -40,11 +44,16 @@ use crate::connect::WORKING_WAIT;
 use crate::error::{Fault, OpenError};
 use crate::files::{DataDir, Space};
 use crate::options::SqliteOptions;
-use crate::rows::{MetaRow, number, unsigned};
+use crate::rows::{Counts, MetaRow, number, unsigned};
 use crate::worker::Desk;
+use clock::LastAttempt;
 use fold::Log;
 use known::Known;
 use staged::Staged;
+use unnamed::Unnamed;
+
+#[cfg(test)]
+pub(crate) use load::opening_queries;
 
 /// Why the store does nothing more, once it doesn't.
 pub(crate) type Poison = Arc<OnceLock<String>>;
@@ -79,13 +88,16 @@ pub(crate) struct Writer {
     space: Space,
     pending: Pending,
     known: Known,
+    /// As it is on disk.
     meta: MetaRow,
+    counts: Counts,
     supply: Supply,
     shown: Shown,
+    /// Of what an earlier life left pending, until that is taken up.
+    last_attempts: HashMap<DeliveryId, LastAttempt>,
     /// Whether what an earlier life left behind has been looked at by today's clock.
     taken_up: bool,
-    /// The dead letter up to which retention was looked at in turn.
-    swept: i64,
+    unnamed: Unnamed,
     /// Whether someone else held the database when it was last to be written to.
     held: bool,
     /// Deciding over what names this job panics.
@@ -101,7 +113,7 @@ impl Writer {
         poison: Poison,
         shown: Shown,
     ) -> Result<Self, OpenError> {
-        let mut conn = crate::connect::writer(dir, options.synchronous)?;
+        let mut conn = crate::connect::writer(dir, &options)?;
         let database = dir.files().database();
         let file = File::open(&database).map_err(|error| OpenError::io(&database, error))?;
         let file = Arc::new(file);
@@ -117,6 +129,7 @@ impl Writer {
             pending: Pending::default(),
             known: Known::default(),
             meta: MetaRow::NEW,
+            counts: Counts::default(),
             supply: Supply {
                 number: 0,
                 // From a random one on, so that a lease of an earlier store over the
@@ -124,8 +137,9 @@ impl Writer {
                 lease: u128::from(RandomState::new().build_hasher().finish()) << 64,
             },
             shown,
+            last_attempts: HashMap::new(),
             taken_up: false,
-            swept: 0,
+            unnamed: Unnamed::default(),
             held: false,
             #[cfg(test)]
             panics_at: None,
@@ -142,9 +156,9 @@ impl Writer {
     fn show(&self) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         *shown = Counters {
-            jobs: unsigned(self.meta.jobs),
+            jobs: unsigned(self.counts.jobs),
             pending_deliveries: self.pending.total(),
-            dead_letters: unsigned(self.meta.dead_letters),
+            dead_letters: unsigned(self.counts.dead_letters),
             oldest_due_at: self.pending.oldest_due(),
         };
     }
@@ -160,7 +174,7 @@ impl Writer {
             // Nothing has begun, so there is nothing to undo.
             return Err(StoreError::NotNow);
         }
-        let mut staged = Staged::new(self.meta, self.supply);
+        let mut staged = Staged::new(self.meta, self.counts, self.supply);
         let outcome = begun.and_then(|()| {
             let value = work(self, &mut staged)?;
             self.flush(&mut staged)?;

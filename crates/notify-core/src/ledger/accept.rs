@@ -74,7 +74,7 @@ impl Deciding<'_> {
             job.head = accepted.head;
             job.updated_at = self.now;
         }
-        self.log(&append.job, number, &record);
+        self.log(&append.job, number, &record, accepted.head);
         if let Some((key, fingerprint)) = append.idempotency.clone() {
             let sequence = accepted.id.sequence();
             let row = KeyRow {
@@ -243,7 +243,7 @@ impl Deciding<'_> {
     }
 
     /// Keeps the event, and of progress only the newest.
-    fn log(&mut self, id: &JobId, job: u64, record: &EventRecord) {
+    fn log(&mut self, id: &JobId, job: u64, record: &EventRecord, head: JobHead) {
         let keep = match record.kind() {
             EventKind::Progress => self.bounds.progress_events_max.max(1),
             EventKind::Lifecycle => usize::MAX,
@@ -264,8 +264,11 @@ impl Deciding<'_> {
                 }
             }
         }
-        let record = record.clone();
-        self.changes.events.push(NewEvent { job, record });
+        self.changes.events.push(NewEvent {
+            job,
+            record: record.clone(),
+            lifecycle_events: head.lifecycle_events,
+        });
     }
 
     /// A webhook that can't be sent: a lifecycle event is kept for whoever mends

@@ -50,6 +50,8 @@ pub struct NewEvent {
     pub job: u64,
     /// The event.
     pub record: EventRecord,
+    /// How many lifecycle events the job has had, up to it.
+    pub lifecycle_events: u32,
 }
 
 /// An idempotency key.

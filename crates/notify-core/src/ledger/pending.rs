@@ -90,6 +90,11 @@ impl Pending {
         }
     }
 
+    /// Every pending delivery.
+    pub fn rows(&self) -> impl Iterator<Item = &DeliveryRow> {
+        self.lanes.values().flat_map(|lane| &lane.rows)
+    }
+
     /// A pending delivery.
     pub fn find(&self, key: &LaneKey, number: u64) -> Option<&DeliveryRow> {
         let mut rows = self.lanes.get(key)?.rows.iter();

@@ -61,6 +61,7 @@ impl Builder {
             pending_per_endpoint_max: settings.pending_per_endpoint_max,
             progress_events_max: settings.progress_events_max,
             min_free_bytes: self.config.store.min_free_bytes,
+            canonical: Some(notify_http::egress::canonical),
             ..notify_sqlite::SqliteOptions::default()
         };
         let store = notify_sqlite::SqliteStore::open(path, options)?;

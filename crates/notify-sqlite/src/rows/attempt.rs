@@ -1,91 +1,84 @@
-//! Attempts, and how deliveries ended.
+//! Attempts: those after which a delivery went on have rows of their own.
 
 use std::time::Duration;
 
-use notify_core::delivery::{Attempt, DeliveryState};
-use notify_core::{DeliveryId, Timestamp};
+use notify_core::Timestamp;
+use notify_core::delivery::Attempt;
+use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params};
 
-use super::{Record, Sum, maybe_time, millis, parsed, signed, small, unsigned};
+use super::{Place, Record, Sum, maybe_time, millis, signed, unsigned};
 use crate::error::Fault;
 
-/// A row of `attempts`: one attempt, and where it left the delivery; or only the
-/// latter, where a delivery ended without one.
+/// A row of `attempts`.
 #[derive(Clone, Debug)]
 pub(crate) struct AttemptRow {
-    pub(crate) job: i64,
-    /// The delivery's number.
-    pub(crate) number: i64,
+    /// The delivery's place.
+    pub(crate) place: Place,
     /// 0, 1, 2, … within the delivery.
     pub(crate) entry: i64,
-    pub(crate) delivery: DeliveryId,
-    /// The endpoint's number.
-    pub(crate) endpoint: i64,
-    pub(crate) sequence: u64,
-    pub(crate) generation: u32,
-    pub(crate) state: DeliveryState,
-    pub(crate) attempt: Option<Attempt>,
+    pub(crate) attempt: Attempt,
 }
 
 impl AttemptRow {
     /// A delivery's rows, in order.
-    pub(crate) fn of(conn: &Connection, job: i64, number: i64) -> Result<Vec<Self>, Fault> {
-        let rest = "WHERE job = ?1 AND number = ?2 ORDER BY entry";
-        Self::all(conn, rest, [job, number])
+    pub(crate) fn of(conn: &Connection, place: Place) -> Result<Vec<Self>, Fault> {
+        Self::all(conn, IN_ORDER, place.key())
     }
 
-    /// A delivery's rows that can be read, in order.
-    pub(crate) fn readable(conn: &Connection, job: i64, number: i64) -> Result<Vec<Self>, Fault> {
-        let sql = Self::select("WHERE job = ?1 AND number = ?2 ORDER BY entry");
-        let mut statement = conn.prepare_cached(&sql)?;
-        let mut rows = statement.query([job, number])?;
-        let mut entries = Vec::new();
+    /// A delivery's last row.
+    pub(crate) fn last(conn: &Connection, place: Place) -> Result<Option<Self>, Fault> {
+        let rest = "WHERE job = ?1 AND sequence = ?2 AND target = ?3 ORDER BY entry DESC LIMIT 1";
+        Self::one(conn, rest, place.key())
+    }
+
+    /// A delivery's attempts that can be read, in order.
+    pub(crate) fn readable(conn: &Connection, place: Place) -> Result<Vec<Attempt>, Fault> {
+        let mut statement = conn.prepare_cached(&Self::select(IN_ORDER))?;
+        let mut rows = statement.query(place.key())?;
+        let mut attempts = Vec::new();
         while let Some(row) = rows.next()? {
             match Self::checked(row) {
-                Ok(entry) => entries.push(entry),
+                Ok(entry) => attempts.push(entry.attempt),
                 Err(Fault::Damaged(row)) => tracing::error!(row, "damaged, and left out"),
                 Err(fault) => return Err(fault),
             }
         }
-        Ok(entries)
+        Ok(attempts)
     }
 
     /// How many rows a delivery has.
-    pub(crate) fn count(conn: &Connection, job: i64, number: i64) -> Result<i64, Fault> {
-        let sql = "SELECT coalesce(max(entry) + 1, 0) FROM attempts WHERE job = ?1 AND number = ?2";
-        Ok(super::number(conn, sql, [job, number])?.unwrap_or_default())
+    pub(crate) fn count(conn: &Connection, place: Place) -> Result<i64, Fault> {
+        let sql = "SELECT coalesce(max(entry) + 1, 0) FROM attempts
+                   WHERE job = ?1 AND sequence = ?2 AND target = ?3";
+        Ok(super::number(conn, sql, place.key())?.unwrap_or_default())
     }
 
-    /// The number of a job's settled delivery that was accepted first.
-    pub(crate) fn oldest_settled(conn: &Connection, job: i64) -> Result<Option<i64>, Fault> {
-        let sql =
-            "SELECT number FROM attempts WHERE job = ?1 AND state <> 0 ORDER BY number LIMIT 1";
-        super::number(conn, sql, [job])
+    /// Forgets a delivery's rows; how many those were.
+    pub(crate) fn delete(conn: &Connection, place: Place) -> Result<usize, Fault> {
+        let sql = "DELETE FROM attempts WHERE job = ?1 AND sequence = ?2 AND target = ?3";
+        Ok(conn.prepare_cached(sql)?.execute(place.key())?)
     }
 
     pub(crate) fn insert(&self, conn: &Connection) -> Result<(), Fault> {
-        let attempt = self.attempt.as_ref();
+        let [number, at, duration, answer, error, snippet, next] = values(Some(&self.attempt));
         conn.prepare_cached(
-            "INSERT INTO attempts (job, number, entry, delivery, endpoint, sequence, generation,
-               state, attempt, at, duration_ns, status, error, snippet, next_attempt_at, crc)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+            "INSERT INTO attempts (job, sequence, target, entry, attempt, at, duration_ns, answer,
+               error, snippet, next_attempt_at, crc)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute(params![
-            self.job,
-            self.number,
+            self.place.job,
+            self.place.sequence,
+            self.place.target,
             self.entry,
-            self.delivery.to_string(),
-            self.endpoint,
-            signed(self.sequence),
-            self.generation,
-            state_code(self.state),
-            attempt.map(|attempt| attempt.number),
-            attempt.map(|attempt| millis(attempt.at)),
-            attempt.map(|attempt| nanos(attempt.duration)),
-            attempt.and_then(|attempt| attempt.status),
-            attempt.and_then(|attempt| attempt.error.as_deref()),
-            attempt.and_then(|attempt| attempt.snippet.as_deref()),
-            attempt.and_then(|attempt| attempt.next_attempt_at.map(millis)),
+            number,
+            at,
+            duration,
+            answer,
+            error,
+            snippet,
+            next,
             self.sum()
         ])?;
         Ok(())
@@ -94,84 +87,79 @@ impl AttemptRow {
 
 impl Record for AttemptRow {
     const TABLE: &'static str = "attempts";
-    const COLUMNS: &'static str = "job, number, entry, delivery, endpoint, sequence, generation, \
-         state, attempt, at, duration_ns, status, error, snippet, next_attempt_at, crc";
+    const COLUMNS: &'static str = "job, sequence, target, entry, attempt, at, duration_ns, \
+         answer, error, snippet, next_attempt_at, crc";
 
     fn read(row: &Row<'_>) -> Result<(Self, i64), Fault> {
-        let made: Option<u32> = row.get(8)?;
-        let attempt = match made {
-            None => None,
-            Some(number) => Some(Attempt {
-                number,
-                at: maybe_time(row, 9)?.unwrap_or(Timestamp::EPOCH),
-                duration: Duration::from_nanos(unsigned(row.get(10)?)),
-                status: row.get(11)?,
-                error: row.get(12)?,
-                snippet: row.get(13)?,
-                next_attempt_at: maybe_time(row, 14)?,
-            }),
-        };
+        let attempt = read(row, 4)?;
         let entry = Self {
-            job: row.get(0)?,
-            number: row.get(1)?,
-            entry: row.get(2)?,
-            delivery: parsed(row, 3)?,
-            endpoint: row.get(4)?,
-            sequence: unsigned(row.get(5)?),
-            generation: small(row, 6)?,
-            state: state_of(row.get(7)?)?,
-            attempt,
+            place: Place::read(row)?,
+            entry: row.get(3)?,
+            attempt: attempt.ok_or_else(|| Fault::damaged("an attempt without a number"))?,
         };
-        Ok((entry, row.get(15)?))
+        Ok((entry, row.get(11)?))
     }
 
     fn sum(&self) -> i64 {
-        let sum = Sum::of(Self::TABLE)
-            .int(self.job)
-            .int(self.number)
-            .int(self.entry)
-            .bytes(self.delivery.to_string().as_bytes())
-            .int(self.endpoint)
-            .int(signed(self.sequence))
-            .int(self.generation.into())
-            .int(state_code(self.state));
-        let Some(attempt) = &self.attempt else {
-            return sum.finish();
-        };
-        sum.int(attempt.number.into())
-            .int(millis(attempt.at))
-            .int(nanos(attempt.duration))
-            .maybe_int(attempt.status.map(i64::from))
-            .maybe_bytes(attempt.error.as_deref().map(str::as_bytes))
-            .maybe_bytes(attempt.snippet.as_deref().map(str::as_bytes))
-            .maybe_int(attempt.next_attempt_at.map(millis))
-            .finish()
+        let sum = self.place.sum(Sum::of(Self::TABLE)).int(self.entry);
+        add(sum, Some(&self.attempt)).finish()
     }
 
     fn name(&self) -> String {
-        format!("{} entry {}", self.delivery, self.entry)
+        format!("{} entry {}", self.place, self.entry)
     }
+}
+
+const IN_ORDER: &str = "WHERE job = ?1 AND sequence = ?2 AND target = ?3 ORDER BY entry";
+
+/// An attempt's columns, from `attempt` to `next_attempt_at`.
+pub(super) fn values(attempt: Option<&Attempt>) -> [Value; 7] {
+    let Some(attempt) = attempt else {
+        return [const { Value::Null }; 7];
+    };
+    [
+        i64::from(attempt.number).into(),
+        millis(attempt.at).into(),
+        nanos(attempt.duration).into(),
+        attempt.status.map(i64::from).into(),
+        attempt.error.clone().into(),
+        attempt.snippet.clone().into(),
+        attempt.next_attempt_at.map(millis).into(),
+    ]
+}
+
+/// Reads an attempt whose columns begin at `first`, if there is one.
+pub(super) fn read(row: &Row<'_>, first: usize) -> Result<Option<Attempt>, Fault> {
+    let number: Option<u32> = row.get(first)?;
+    let Some(number) = number else {
+        return Ok(None);
+    };
+    Ok(Some(Attempt {
+        number,
+        at: maybe_time(row, first + 1)?.unwrap_or(Timestamp::EPOCH),
+        duration: Duration::from_nanos(unsigned(row.get(first + 2)?)),
+        status: row.get(first + 3)?,
+        error: row.get(first + 4)?,
+        snippet: row.get(first + 5)?,
+        next_attempt_at: maybe_time(row, first + 6)?,
+    }))
+}
+
+/// Adds an attempt to a row's sum.
+pub(super) fn add(sum: Sum, attempt: Option<&Attempt>) -> Sum {
+    let Some(attempt) = attempt else {
+        return sum.int(0);
+    };
+    sum.int(1)
+        .int(attempt.number.into())
+        .int(millis(attempt.at))
+        .int(nanos(attempt.duration))
+        .maybe_int(attempt.status.map(i64::from))
+        .maybe_bytes(attempt.error.as_deref().map(str::as_bytes))
+        .maybe_bytes(attempt.snippet.as_deref().map(str::as_bytes))
+        .maybe_int(attempt.next_attempt_at.map(millis))
 }
 
 fn nanos(duration: Duration) -> i64 {
-    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
-}
-
-const fn state_code(state: DeliveryState) -> i64 {
-    match state {
-        DeliveryState::Pending => 0,
-        DeliveryState::Delivered => 1,
-        DeliveryState::Dead => 2,
-        DeliveryState::Superseded => 3,
-    }
-}
-
-fn state_of(code: i64) -> Result<DeliveryState, Fault> {
-    match code {
-        0 => Ok(DeliveryState::Pending),
-        1 => Ok(DeliveryState::Delivered),
-        2 => Ok(DeliveryState::Dead),
-        3 => Ok(DeliveryState::Superseded),
-        _ => Err(Fault::damaged("a state that there is not")),
-    }
+    signed(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
 }

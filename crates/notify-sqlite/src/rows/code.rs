@@ -1,6 +1,7 @@
-//! Statuses and kinds as numbers ([`crate::schema`] says which).
+//! Statuses, kinds and states as numbers ([`crate::schema`] says which).
 
 use notify_core::JobStatus;
+use notify_core::delivery::DeliveryState;
 use notify_core::job::EventKind;
 
 use crate::error::Fault;
@@ -35,5 +36,24 @@ pub(super) fn kind_of(code: i64) -> Result<EventKind, Fault> {
         1 => Ok(EventKind::Lifecycle),
         2 => Ok(EventKind::Terminal),
         _ => Err(Fault::damaged("a kind of event that there is not")),
+    }
+}
+
+pub(super) const fn state_code(state: DeliveryState) -> i64 {
+    match state {
+        DeliveryState::Pending => 0,
+        DeliveryState::Delivered => 1,
+        DeliveryState::Dead => 2,
+        DeliveryState::Superseded => 3,
+    }
+}
+
+pub(super) fn state_of(code: i64) -> Result<DeliveryState, Fault> {
+    match code {
+        0 => Ok(DeliveryState::Pending),
+        1 => Ok(DeliveryState::Delivered),
+        2 => Ok(DeliveryState::Dead),
+        3 => Ok(DeliveryState::Superseded),
+        _ => Err(Fault::damaged("a state that there is not")),
     }
 }

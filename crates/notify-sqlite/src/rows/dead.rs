@@ -3,36 +3,62 @@
 use std::time::Duration;
 
 use notify_core::delivery::{Attempt, DeadLetter, DeadReason, Undelivered};
-use notify_core::ledger::LetterRow;
+use notify_core::ledger::{self, LetterRow};
 use notify_core::store::DeadFilter;
-use notify_core::{EventId, EventRecord, JobId, Timestamp};
+use notify_core::{DeliveryId, EventId, EventRecord, JobId, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params};
 use serde_json::{Value as Json, json};
 
 use super::{
-    Record, Sum, kind_code, kind_of, millis, parsed, signed, small, status_code, status_of, time,
-    unsigned,
+    Record, Sum, kind_code, kind_of, maybe_time, millis, parsed, signed, small, status_code,
+    status_of, time, unsigned,
 };
 use crate::error::Fault;
 
 /// A row of `dead_letters`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct DeadRow {
     /// Its place among the dead.
     pub(crate) number: i64,
     /// What was to be delivered.
     pub(crate) of: Undelivered,
+    /// Which of those that the event was told to.
+    pub(crate) target: i64,
     pub(crate) reason: DeadReason,
     pub(crate) died_at: Timestamp,
-    /// Its attempts as JSON text.
-    attempts: String,
+    /// Its attempts as JSON text; of a redelivery those of its own generation.
+    pub(crate) attempts: String,
+    /// It is being redelivered.
+    pub(crate) waits: Option<Waits>,
+}
+
+/// A redelivery that is pending.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waits {
+    pub(crate) accepted_at: Timestamp,
+    pub(crate) due_at: Timestamp,
+    pub(crate) first_failed_at: Option<Timestamp>,
+    pub(crate) attempts_made: u32,
+}
+
+impl Waits {
+    /// What is kept of a redelivery that the ledger knows.
+    pub(crate) fn of(row: &ledger::DeliveryRow) -> Self {
+        Self {
+            accepted_at: row.accepted_at,
+            due_at: row.due_at,
+            first_failed_at: row.first_failed_at,
+            attempts_made: row.attempts_made,
+        }
+    }
 }
 
 impl DeadRow {
     pub(crate) fn new(
         number: i64,
         of: Undelivered,
+        target: i64,
         reason: DeadReason,
         died_at: Timestamp,
         history: &[Attempt],
@@ -40,25 +66,35 @@ impl DeadRow {
         Self {
             number,
             of,
+            target,
             reason,
             died_at,
-            attempts: Json::Array(history.iter().map(attempt_json).collect()).to_string(),
+            attempts: history_text(history),
+            waits: None,
         }
+    }
+
+    /// The redelivery of a delivery, if it is pending.
+    pub(crate) fn redelivered(conn: &Connection, id: DeliveryId) -> Result<Option<Self>, Fault> {
+        let rest = "WHERE delivery = ?1 AND due_at IS NOT NULL";
+        Self::one(conn, rest, [id.to_string()])
+    }
+
+    /// The dead letter of a delivery.
+    pub(crate) fn dead(conn: &Connection, id: DeliveryId) -> Result<Option<Self>, Fault> {
+        let rest = "WHERE delivery = ?1 AND due_at IS NULL";
+        Self::one(conn, rest, [id.to_string()])
     }
 
     pub(crate) fn insert(&self, conn: &Connection) -> Result<(), Fault> {
         let Undelivered { job, record, .. } = &self.of;
-        conn.prepare_cached(
-            "INSERT INTO dead_letters (id, delivery, job_id, epoch, sequence, kind, status, json,
-               endpoint, url, generation, reason, died_at, attempts, crc)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-        )?
-        .execute(params![
+        conn.prepare_cached(INSERT)?.execute(params![
             self.number,
             self.of.id.to_string(),
             job.as_str(),
             record.id().epoch().to_string(),
             signed(record.sequence()),
+            self.target,
             kind_code(record.kind()),
             status_code(record.status()),
             &record.json()[..],
@@ -68,6 +104,33 @@ impl DeadRow {
             reason_code(self.reason),
             millis(self.died_at),
             self.attempts,
+            self.waits.map(|waits| millis(waits.accepted_at)),
+            self.waits.map(|waits| millis(waits.due_at)),
+            self.first_failed_at(),
+            self.waits.map(|waits| waits.attempts_made),
+            self.sum()
+        ])?;
+        Ok(())
+    }
+
+    /// Writes what differs between a dead letter and a redelivery, and what changes
+    /// of one.
+    pub(crate) fn update(&self, conn: &Connection) -> Result<(), Fault> {
+        conn.prepare_cached(
+            "UPDATE dead_letters SET endpoint = ?2, url = ?3, generation = ?4, attempts = ?5,
+               accepted_at = ?6, due_at = ?7, first_failed_at = ?8, attempts_made = ?9, crc = ?10
+             WHERE id = ?1",
+        )?
+        .execute(params![
+            self.number,
+            self.endpoint(),
+            self.of.url,
+            self.of.generation,
+            self.attempts,
+            self.waits.map(|waits| millis(waits.accepted_at)),
+            self.waits.map(|waits| millis(waits.due_at)),
+            self.first_failed_at(),
+            self.waits.map(|waits| waits.attempts_made),
             self.sum()
         ])?;
         Ok(())
@@ -75,8 +138,15 @@ impl DeadRow {
 
     /// How many there were of it.
     pub(crate) fn delete(conn: &Connection, number: i64) -> Result<usize, Fault> {
-        let mut delete = conn.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?;
-        Ok(delete.execute([number])?)
+        let sql = "DELETE FROM dead_letters WHERE id = ?1 AND due_at IS NULL";
+        Ok(conn.prepare_cached(sql)?.execute([number])?)
+    }
+
+    /// The redelivery has come to its end.
+    pub(crate) fn delete_redelivered(conn: &Connection, id: DeliveryId) -> Result<(), Fault> {
+        let sql = "DELETE FROM dead_letters WHERE delivery = ?1 AND due_at IS NOT NULL";
+        conn.prepare_cached(sql)?.execute([id.to_string()])?;
+        Ok(())
     }
 
     /// As far as redelivering it goes; `listed` is its number in its job's list.
@@ -95,10 +165,19 @@ impl DeadRow {
         endpoint.map(|id| id.to_string()).unwrap_or_default()
     }
 
-    pub(crate) fn letter(&self) -> Result<DeadLetter, Fault> {
+    fn first_failed_at(&self) -> Option<i64> {
+        self.waits?.first_failed_at.map(millis)
+    }
+
+    /// Its attempts, oldest first.
+    pub(crate) fn history(&self) -> Result<Vec<Attempt>, Fault> {
         let history: Vec<Json> = serde_json::from_str(&self.attempts)
             .map_err(|_| Fault::damaged(format!("dead_letters {}: attempts", self.name())))?;
-        let history = history.iter().map(attempt_of).collect();
+        Ok(history.iter().map(attempt_of).collect())
+    }
+
+    pub(crate) fn letter(&self) -> Result<DeadLetter, Fault> {
+        let history = self.history()?;
         Ok(DeadLetter::new(
             &self.of,
             self.reason,
@@ -110,16 +189,28 @@ impl DeadRow {
 
 impl Record for DeadRow {
     const TABLE: &'static str = "dead_letters";
-    const COLUMNS: &'static str = "id, delivery, job_id, epoch, sequence, kind, status, json, \
-         endpoint, url, generation, reason, died_at, attempts, crc";
+    const COLUMNS: &'static str = "id, delivery, job_id, epoch, sequence, target, kind, status, \
+         json, endpoint, url, generation, reason, died_at, attempts, accepted_at, due_at, \
+         first_failed_at, attempts_made, crc";
 
     fn read(row: &Row<'_>) -> Result<(Self, i64), Fault> {
         let job: JobId = parsed(row, 2)?;
         let event = EventId::new(parsed(row, 3)?, unsigned(row.get(4)?));
-        let (kind, status) = (kind_of(row.get(5)?)?, status_of(row.get(6)?)?);
-        let json: Vec<u8> = row.get(7)?;
-        let endpoint: String = row.get(8)?;
-        let endpoint = (!endpoint.is_empty()).then(|| parsed(row, 8));
+        let (kind, status) = (kind_of(row.get(6)?)?, status_of(row.get(7)?)?);
+        let json: Vec<u8> = row.get(8)?;
+        let endpoint: String = row.get(9)?;
+        let endpoint = (!endpoint.is_empty()).then(|| parsed(row, 9));
+        let attempts_made: Option<u32> = row.get(18)?;
+        let times = maybe_time(row, 15)?.zip(maybe_time(row, 16)?);
+        let first_failed_at = maybe_time(row, 17)?;
+        let waits = times
+            .zip(attempts_made)
+            .map(|((accepted_at, due_at), attempts_made)| Waits {
+                accepted_at,
+                due_at,
+                first_failed_at,
+                attempts_made,
+            });
         let dead = Self {
             number: row.get(0)?,
             of: Undelivered {
@@ -127,24 +218,27 @@ impl Record for DeadRow {
                 job,
                 record: EventRecord::restore(event, kind, status, &json),
                 endpoint: endpoint.transpose()?,
-                url: row.get(9)?,
-                generation: small(row, 10)?,
+                url: row.get(10)?,
+                generation: small(row, 11)?,
             },
-            reason: reason_of(row.get(11)?)?,
-            died_at: time(row, 12)?,
-            attempts: row.get(13)?,
+            target: row.get(5)?,
+            reason: reason_of(row.get(12)?)?,
+            died_at: time(row, 13)?,
+            attempts: row.get(14)?,
+            waits,
         };
-        Ok((dead, row.get(14)?))
+        Ok((dead, row.get(19)?))
     }
 
     fn sum(&self) -> i64 {
         let Undelivered { job, record, .. } = &self.of;
-        Sum::of(Self::TABLE)
+        let sum = Sum::of(Self::TABLE)
             .int(self.number)
             .bytes(self.of.id.to_string().as_bytes())
             .bytes(job.as_str().as_bytes())
             .bytes(record.id().epoch().to_string().as_bytes())
             .int(signed(record.sequence()))
+            .int(self.target)
             .int(kind_code(record.kind()))
             .int(status_code(record.status()))
             .bytes(&record.json())
@@ -153,7 +247,15 @@ impl Record for DeadRow {
             .int(self.of.generation.into())
             .int(reason_code(self.reason))
             .int(millis(self.died_at))
-            .bytes(self.attempts.as_bytes())
+            .bytes(self.attempts.as_bytes());
+        let Some(waits) = &self.waits else {
+            return sum.int(0).finish();
+        };
+        sum.int(1)
+            .int(millis(waits.accepted_at))
+            .int(millis(waits.due_at))
+            .maybe_int(waits.first_failed_at.map(millis))
+            .int(waits.attempts_made.into())
             .finish()
     }
 
@@ -184,7 +286,7 @@ pub(crate) fn condition(filter: &DeadFilter) -> (String, Vec<Value>) {
         ("died_at >=", filter.since.map(|at| millis(at).into())),
         ("died_at <", filter.until.map(|at| millis(at).into())),
     ];
-    let mut sql = String::from("1");
+    let mut sql = String::from("due_at IS NULL");
     let mut values: Vec<Value> = Vec::new();
     for (comparison, value) in comparisons {
         if let Some(value) = value {
@@ -208,6 +310,14 @@ fn reason_of(code: i64) -> Result<DeadReason, Fault> {
     let position = usize::try_from(code).unwrap_or(usize::MAX);
     let reason = DeadReason::ALL.get(position).copied();
     reason.ok_or_else(|| Fault::damaged("a reason that there is not"))
+}
+
+const INSERT: &str = "INSERT INTO dead_letters VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
+     ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
+
+/// Attempts as JSON text.
+pub(crate) fn history_text(history: &[Attempt]) -> String {
+    Json::Array(history.iter().map(attempt_json).collect()).to_string()
 }
 
 fn attempt_json(attempt: &Attempt) -> Json {

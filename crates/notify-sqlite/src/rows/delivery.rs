@@ -1,150 +1,225 @@
-//! Deliveries that are not settled.
+//! Deliveries, pending or settled.
 
 use std::time::Duration;
 
-use notify_core::delivery::LaneKey;
+use notify_core::delivery::{Attempt, DeliveryState};
 use notify_core::job::EventKind;
 use notify_core::ledger;
-use notify_core::{DeliveryId, Epoch, EventId, EventRecord, JobId, JobStatus, Timestamp};
-use rusqlite::{Connection, Row, params};
+use notify_core::{DeliveryId, Epoch, EventId, EventRecord, JobStatus, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    EventRow, JobRow, Record, Sum, kind_code, kind_of, maybe_parsed, maybe_time, millis, parsed,
-    signed, small, status_code, status_of, time, unsigned,
+    AttemptRow, EventRow, Place, Record, Sum, attempt, kind_code, kind_of, maybe_parsed,
+    maybe_time, millis, signed, small, state_code, state_of, time, unsigned,
 };
 use crate::error::Fault;
 
 /// A row of `deliveries`.
 #[derive(Clone, Debug)]
 pub(crate) struct DeliveryRow {
-    /// The job's number; 0 if the job was forgotten.
-    pub(crate) job: i64,
+    pub(crate) place: Place,
+    /// Its place in its job's list.
     pub(crate) number: i64,
-    pub(crate) delivery: DeliveryId,
+    /// Its id, if that does not say where it stands.
+    pub(crate) old_id: Option<DeliveryId>,
     /// The endpoint's number.
     pub(crate) endpoint: i64,
-    pub(crate) sequence: u64,
     pub(crate) kind: EventKind,
-    pub(crate) status: JobStatus,
-    /// More than 0 for a redelivery.
+    /// More than 0 for a redelivery; while that is pending, its dead letter's row
+    /// has the rest.
     pub(crate) generation: u32,
+    pub(crate) state: DeliveryState,
     pub(crate) accepted_at: Timestamp,
     pub(crate) due_at: Timestamp,
     pub(crate) first_failed_at: Option<Timestamp>,
     pub(crate) attempts_made: u32,
     /// How many rows of `attempts` it has.
     pub(crate) entries: i64,
-    pub(crate) own: Own,
-}
-
-/// What a delivery owns a copy of, because its log may drop it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Own {
-    /// Of a redelivery.
-    pub(crate) job: Option<(JobId, Epoch)>,
-    /// Of a redelivery and of progress.
+    /// What waiting progress owns a copy of.
     pub(crate) json: Option<Vec<u8>>,
+    /// The attempt that settled it.
+    pub(crate) last: Option<Attempt>,
 }
 
 impl DeliveryRow {
-    pub(crate) fn find(conn: &Connection, job: i64, number: i64) -> Result<Option<Self>, Fault> {
-        Self::one(conn, "WHERE job = ?1 AND number = ?2", [job, number])
-    }
-
-    /// The row of a delivery that is pending.
-    pub(crate) fn known(conn: &Connection, row: &ledger::DeliveryRow) -> Result<Self, Fault> {
-        let stored = Self::find(conn, row.job.map_or(0, signed), signed(row.number))?;
-        stored.ok_or_else(|| Fault::damaged(format!("deliveries {}: missing", row.id)))
-    }
-
-    pub(crate) fn insert(&self, conn: &Connection) -> Result<(), Fault> {
-        let epoch = self.own.job.as_ref().map(|(_, epoch)| epoch.to_string());
-        conn.prepare_cached(
-            "INSERT INTO deliveries (job, number, delivery, endpoint, sequence, kind, status,
-               generation, accepted_at, due_at, first_failed_at, attempts_made, entries, job_id,
-               epoch, json, crc)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
-        )?
-        .execute(params![
-            self.job,
-            self.number,
-            self.delivery.to_string(),
-            self.endpoint,
-            signed(self.sequence),
-            kind_code(self.kind),
-            status_code(self.status),
-            self.generation,
-            millis(self.accepted_at),
-            millis(self.due_at),
-            self.first_failed_at.map(millis),
-            self.attempts_made,
-            self.entries,
-            self.own.job.as_ref().map(|(id, _)| id.as_str()),
-            epoch,
-            self.own.json,
-            self.sum()
-        ])?;
-        Ok(())
-    }
-
-    /// Writes what can change of a delivery.
-    pub(crate) fn update(&self, conn: &Connection) -> Result<(), Fault> {
-        conn.prepare_cached(
-            "UPDATE deliveries SET due_at = ?3, first_failed_at = ?4, attempts_made = ?5,
-               entries = ?6, crc = ?7 WHERE job = ?1 AND number = ?2",
-        )?
-        .execute(params![
-            self.job,
-            self.number,
-            millis(self.due_at),
-            self.first_failed_at.map(millis),
-            self.attempts_made,
-            self.entries,
-            self.sum()
-        ])?;
-        Ok(())
-    }
-
-    /// What a store keeps of a new delivery: what may leave its job's log it owns.
-    pub(crate) fn new(row: &ledger::DeliveryRow, lane: &LaneKey, record: &EventRecord) -> Self {
-        let redelivered = lane.redelivery.is_some();
+    /// The row of a delivery that the ledger knows, at this place.
+    pub(crate) fn of(row: &ledger::DeliveryRow, place: Place, old_id: Option<DeliveryId>) -> Self {
         Self {
-            job: row.job.map_or(0, signed),
+            place,
             number: signed(row.number),
-            delivery: row.id,
+            old_id,
             endpoint: signed(row.endpoint),
-            sequence: row.sequence,
             kind: row.kind,
-            status: record.status(),
             generation: row.generation,
+            state: DeliveryState::Pending,
             accepted_at: row.accepted_at,
             due_at: row.due_at,
             first_failed_at: row.first_failed_at,
             attempts_made: row.attempts_made,
             entries: 0,
-            own: Own {
-                job: redelivered.then(|| (lane.job.clone(), record.id().epoch())),
-                json: row.may_lose_its_event().then(|| record.json().to_vec()),
-            },
+            json: None,
+            last: None,
         }
     }
 
-    /// Takes over what can change of a delivery.
+    /// A new delivery's row: it owns what may leave its job's log.
+    pub(crate) fn new(row: &ledger::DeliveryRow, job: u64, record: &EventRecord) -> Self {
+        let (_, target) = row.id.place();
+        let place = Place {
+            job: signed(job),
+            sequence: signed(row.sequence),
+            target: target.into(),
+        };
+        Self {
+            json: row.may_lose_its_event().then(|| record.json().to_vec()),
+            ..Self::of(row, place, None)
+        }
+    }
+
+    pub(crate) fn at(conn: &Connection, place: Place) -> Result<Option<Self>, Fault> {
+        let rest = "WHERE job = ?1 AND sequence = ?2 AND target = ?3";
+        Self::one(conn, rest, place.key())
+    }
+
+    /// The row of a delivery that the ledger knows.
+    pub(crate) fn known(conn: &Connection, row: &ledger::DeliveryRow) -> Result<Self, Fault> {
+        let rest = "WHERE job = ?1 AND sequence = ?2 AND number = ?3";
+        let stored = Self::one(conn, rest, known_key(row))?;
+        stored.ok_or_else(|| Fault::damaged(format!("deliveries {}: missing", row.id)))
+    }
+
+    /// The same for one that is settled: if the row is damaged it is made anew, since
+    /// all that is to be written is known.
+    pub(crate) fn to_settle(conn: &Connection, row: &ledger::DeliveryRow) -> Result<Self, Fault> {
+        let damaged = match Self::known(conn, row) {
+            Err(Fault::Damaged(damaged)) => damaged,
+            stored => return stored,
+        };
+        let sql = "SELECT target, delivery FROM deliveries
+                   WHERE job = ?1 AND sequence = ?2 AND number = ?3";
+        let mut statement = conn.prepare_cached(sql)?;
+        let mut rows = statement.query(known_key(row))?;
+        let Some(found) = rows.next()? else {
+            return Err(Fault::Damaged(damaged));
+        };
+        let [job, sequence, _] = known_key(row);
+        let place = Place {
+            job,
+            sequence,
+            target: found.get(0)?,
+        };
+        let old_id: Option<String> = found.get(1)?;
+        tracing::error!(row = damaged, "damaged, and settled");
+        Ok(Self {
+            entries: AttemptRow::count(conn, place)?,
+            ..Self::of(row, place, old_id.map(|_| row.id))
+        })
+    }
+
+    /// The place of a job's settled delivery that was accepted first.
+    pub(crate) fn oldest_settled(conn: &Connection, job: i64) -> Result<Option<Place>, Fault> {
+        let mut oldest = conn.prepare_cached(
+            "SELECT job, sequence, target FROM deliveries WHERE job = ?1 AND state <> 0
+             ORDER BY sequence, target LIMIT 1",
+        )?;
+        let mut rows = oldest.query([job])?;
+        rows.next()?.map(Place::read).transpose()
+    }
+
+    /// The number in its job's list of a delivery in this incarnation of a log, if it
+    /// is still there.
+    pub(crate) fn listed(
+        conn: &Connection,
+        event: EventId,
+        target: i64,
+    ) -> Result<Option<i64>, Fault> {
+        let mut listed = conn.prepare_cached(
+            "SELECT d.number FROM jobs j JOIN deliveries d
+               ON d.job = j.id AND d.sequence = ?2 AND d.target = ?3 WHERE j.epoch = ?1",
+        )?;
+        let key = params![event.epoch().to_string(), signed(event.sequence()), target];
+        Ok(listed.query_row(key, |row| row.get(0)).optional()?)
+    }
+
+    /// How many deliveries a job has that can be looked at.
+    pub(crate) fn count(conn: &Connection, job: i64) -> Result<u64, Fault> {
+        let sql = "SELECT count(*) FROM deliveries WHERE job = ?1";
+        Ok(unsigned(
+            super::number(conn, sql, [job])?.unwrap_or_default(),
+        ))
+    }
+
+    pub(crate) fn insert(&self, conn: &Connection) -> Result<(), Fault> {
+        self.execute(conn, INSERT)
+    }
+
+    /// Writes it in its place, whatever is there.
+    pub(crate) fn replace(&self, conn: &Connection) -> Result<(), Fault> {
+        self.execute(conn, REPLACE)
+    }
+
+    pub(crate) fn update(&self, conn: &Connection) -> Result<(), Fault> {
+        self.execute(conn, UPDATE)
+    }
+
+    fn execute(&self, conn: &Connection, sql: &str) -> Result<(), Fault> {
+        let [number, at, duration, answer, error, snippet, next] =
+            attempt::values(self.last.as_ref());
+        conn.prepare_cached(sql)?.execute(params![
+            self.place.job,
+            self.place.sequence,
+            self.place.target,
+            self.number,
+            self.old_id.map(|id| id.to_string()),
+            self.endpoint,
+            kind_code(self.kind),
+            self.generation,
+            state_code(self.state),
+            millis(self.accepted_at),
+            millis(self.due_at),
+            self.first_failed_at.map(millis),
+            self.attempts_made,
+            self.entries,
+            self.json,
+            number,
+            at,
+            duration,
+            answer,
+            error,
+            snippet,
+            next,
+            self.sum()
+        ])?;
+        Ok(())
+    }
+
+    /// Takes over what can change of a pending delivery.
     pub(crate) fn set(&mut self, row: &ledger::DeliveryRow) {
         self.due_at = row.due_at;
         self.first_failed_at = row.first_failed_at;
         self.attempts_made = row.attempts_made;
     }
 
+    /// Its id; `epoch` is its job's.
+    pub(crate) fn id(&self, epoch: Epoch) -> DeliveryId {
+        let target = u8::try_from(self.place.target).unwrap_or_default();
+        let made = || DeliveryId::of(self.event_id(epoch), target);
+        self.old_id.unwrap_or_else(made)
+    }
+
+    pub(crate) fn event_id(&self, epoch: Epoch) -> EventId {
+        EventId::new(epoch, unsigned(self.place.sequence))
+    }
+
     /// The delivery, which nobody has leased.
-    pub(crate) fn pending(&self) -> ledger::DeliveryRow {
+    pub(crate) fn pending(&self, epoch: Epoch) -> ledger::DeliveryRow {
         ledger::DeliveryRow {
             number: unsigned(self.number),
-            job: (self.job != 0).then_some(unsigned(self.job)),
+            job: Some(unsigned(self.place.job)),
             endpoint: unsigned(self.endpoint),
-            id: self.delivery,
+            id: self.id(epoch),
             generation: self.generation,
-            sequence: self.sequence,
+            sequence: unsigned(self.place.sequence),
             kind: self.kind,
             accepted_at: self.accepted_at,
             due_at: self.due_at,
@@ -156,91 +231,85 @@ impl DeliveryRow {
         }
     }
 
-    /// The job, by name, and the incarnation of its log.
-    pub(crate) fn job(&self, conn: &Connection) -> Result<(JobId, Epoch), Fault> {
-        if let Some(own) = &self.own.job {
-            return Ok(own.clone());
-        }
-        let job = JobRow::numbered(conn, self.job)?;
-        job.map(|job| (job.id, job.head.epoch))
-            .ok_or_else(|| self.lacks("its job"))
-    }
-
     /// What it is to deliver. `epoch` is its job's.
-    pub(crate) fn record(
-        &self,
-        conn: &Connection,
-        epoch: Option<Epoch>,
-    ) -> Result<EventRecord, Fault> {
-        let own = self.own.job.as_ref().map(|(_, epoch)| *epoch);
-        let epoch = own.or(epoch).ok_or_else(|| self.lacks("its job"))?;
-        let id = EventId::new(epoch, self.sequence);
-        if let Some(json) = &self.own.json {
-            return Ok(EventRecord::restore(id, self.kind, self.status, json));
+    pub(crate) fn record(&self, conn: &Connection, epoch: Epoch) -> Result<EventRecord, Fault> {
+        let id = self.event_id(epoch);
+        if let Some(json) = &self.json {
+            // Only progress has a copy, and its status is the same always.
+            let status = JobStatus::Processing;
+            return Ok(EventRecord::restore(id, self.kind, status, json));
         }
-        let event = EventRow::find(conn, self.job, self.sequence)?;
-        Ok(event.ok_or_else(|| self.lacks("its event"))?.record(epoch))
-    }
-
-    fn lacks(&self, what: &str) -> Fault {
-        Fault::damaged(format!("deliveries {}: {what} is missing", self.delivery))
+        let event = EventRow::find(conn, self.place.job, id.sequence())?;
+        let lacks = || Fault::damaged(format!("deliveries {}: its event is missing", self.place));
+        Ok(event.ok_or_else(lacks)?.record(epoch))
     }
 }
 
+/// At most two rows have the first two; the number tells which is meant.
+fn known_key(row: &ledger::DeliveryRow) -> [i64; 3] {
+    let job = row.job.map_or(0, signed);
+    [job, signed(row.sequence), signed(row.number)]
+}
+
+const INSERT: &str = "INSERT INTO deliveries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
+     ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)";
+
+const REPLACE: &str = "INSERT OR REPLACE INTO deliveries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, \
+     ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)";
+
+/// There is no index over these, so it costs nothing to write them all.
+const UPDATE: &str = "UPDATE deliveries SET number = ?4, delivery = ?5, endpoint = ?6, kind = ?7, \
+     generation = ?8, state = ?9, accepted_at = ?10, due_at = ?11, first_failed_at = ?12, \
+     attempts_made = ?13, entries = ?14, json = ?15, attempt = ?16, at = ?17, duration_ns = ?18, \
+     answer = ?19, error = ?20, snippet = ?21, next_attempt_at = ?22, crc = ?23 \
+     WHERE job = ?1 AND sequence = ?2 AND target = ?3";
+
 impl Record for DeliveryRow {
     const TABLE: &'static str = "deliveries";
-    const COLUMNS: &'static str = "job, number, delivery, endpoint, sequence, kind, status, \
-         generation, accepted_at, due_at, first_failed_at, attempts_made, entries, job_id, epoch, \
-         json, crc";
+    const COLUMNS: &'static str = "job, sequence, target, number, delivery, endpoint, kind, \
+         generation, state, accepted_at, due_at, first_failed_at, attempts_made, entries, json, \
+         attempt, at, duration_ns, answer, error, snippet, next_attempt_at, crc";
 
     fn read(row: &Row<'_>) -> Result<(Self, i64), Fault> {
-        let job: Option<JobId> = maybe_parsed(row, 13)?;
         let delivery = Self {
-            job: row.get(0)?,
-            number: row.get(1)?,
-            delivery: parsed(row, 2)?,
-            endpoint: row.get(3)?,
-            sequence: unsigned(row.get(4)?),
-            kind: kind_of(row.get(5)?)?,
-            status: status_of(row.get(6)?)?,
+            place: Place::read(row)?,
+            number: row.get(3)?,
+            old_id: maybe_parsed(row, 4)?,
+            endpoint: row.get(5)?,
+            kind: kind_of(row.get(6)?)?,
             generation: small(row, 7)?,
-            accepted_at: time(row, 8)?,
-            due_at: time(row, 9)?,
-            first_failed_at: maybe_time(row, 10)?,
-            attempts_made: small(row, 11)?,
-            entries: row.get(12)?,
-            own: Own {
-                job: job.zip(maybe_parsed(row, 14)?),
-                json: row.get(15)?,
-            },
+            state: state_of(row.get(8)?)?,
+            accepted_at: time(row, 9)?,
+            due_at: time(row, 10)?,
+            first_failed_at: maybe_time(row, 11)?,
+            attempts_made: small(row, 12)?,
+            entries: row.get(13)?,
+            json: row.get(14)?,
+            last: attempt::read(row, 15)?,
         };
-        Ok((delivery, row.get(16)?))
+        Ok((delivery, row.get(22)?))
     }
 
     fn sum(&self) -> i64 {
-        let job = self.own.job.as_ref().map(|(id, _)| id.as_str().as_bytes());
-        let epoch = self.own.job.as_ref().map(|(_, epoch)| epoch.to_string());
-        Sum::of(Self::TABLE)
-            .int(self.job)
+        let id = self.old_id.map(|id| id.to_string());
+        let sum = self.place.sum(Sum::of(Self::TABLE));
+        let sum = sum
             .int(self.number)
-            .bytes(self.delivery.to_string().as_bytes())
+            .maybe_bytes(id.as_deref().map(str::as_bytes))
             .int(self.endpoint)
-            .int(signed(self.sequence))
             .int(kind_code(self.kind))
-            .int(status_code(self.status))
             .int(self.generation.into())
+            .int(state_code(self.state))
             .int(millis(self.accepted_at))
             .int(millis(self.due_at))
             .maybe_int(self.first_failed_at.map(millis))
             .int(self.attempts_made.into())
             .int(self.entries)
-            .maybe_bytes(job)
-            .maybe_bytes(epoch.as_deref().map(str::as_bytes))
-            .maybe_bytes(self.own.json.as_deref())
-            .finish()
+            .maybe_bytes(self.json.as_deref());
+        attempt::add(sum, self.last.as_ref()).finish()
     }
 
     fn name(&self) -> String {
-        self.delivery.to_string()
+        self.place.to_string()
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use notify_core::endpoint::Endpoint;
 use notify_core::ledger;
-use notify_core::{EndpointId, EndpointUrl, Keyring, Secret};
+use notify_core::{EndpointId, EndpointUrl, Keyring, Secret, Timestamp};
 use rusqlite::{Connection, Row, params};
 
-use super::{Record, Sum, parsed, unsigned};
+use super::{Record, Sum, millis, parsed, time, unsigned};
 use crate::error::Fault;
 
 /// A row of `endpoints`.
@@ -15,8 +15,8 @@ use crate::error::Fault;
 pub(crate) struct EndpointRow {
     pub(crate) number: i64,
     pub(crate) endpoint: Arc<Endpoint>,
-    /// How many jobs and deliveries name it.
-    pub(crate) named: i64,
+    /// When a job or a delivery last came to name it; noted once an hour.
+    pub(crate) named_at: Timestamp,
 }
 
 impl EndpointRow {
@@ -45,7 +45,7 @@ impl EndpointRow {
         let (secret, previous) = self.secrets();
         conn.prepare_cached(
             "INSERT INTO endpoints
-               (id, endpoint, url, secret, previous_secret, enabled, named, crc)
+               (id, endpoint, url, secret, previous_secret, enabled, named_at, crc)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .execute(params![
@@ -55,7 +55,7 @@ impl EndpointRow {
             secret,
             previous,
             self.endpoint.enabled,
-            self.named,
+            millis(self.named_at),
             self.sum()
         ])?;
         Ok(())
@@ -64,7 +64,7 @@ impl EndpointRow {
     pub(crate) fn update(&self, conn: &Connection) -> Result<(), Fault> {
         let (secret, previous) = self.secrets();
         conn.prepare_cached(
-            "UPDATE endpoints SET secret = ?2, previous_secret = ?3, enabled = ?4, named = ?5,
+            "UPDATE endpoints SET secret = ?2, previous_secret = ?3, enabled = ?4, named_at = ?5,
                crc = ?6 WHERE id = ?1",
         )?
         .execute(params![
@@ -72,7 +72,7 @@ impl EndpointRow {
             secret,
             previous,
             self.endpoint.enabled,
-            self.named,
+            millis(self.named_at),
             self.sum()
         ])?;
         Ok(())
@@ -98,7 +98,8 @@ impl EndpointRow {
 
 impl Record for EndpointRow {
     const TABLE: &'static str = "endpoints";
-    const COLUMNS: &'static str = "id, endpoint, url, secret, previous_secret, enabled, named, crc";
+    const COLUMNS: &'static str =
+        "id, endpoint, url, secret, previous_secret, enabled, named_at, crc";
 
     fn read(row: &Row<'_>) -> Result<(Self, i64), Fault> {
         let url: String = row.get(2)?;
@@ -116,7 +117,7 @@ impl Record for EndpointRow {
                 keyring,
                 enabled: row.get(5)?,
             }),
-            named: row.get(6)?,
+            named_at: time(row, 6)?,
         };
         Ok((endpoint, row.get(7)?))
     }
@@ -130,7 +131,7 @@ impl Record for EndpointRow {
             .maybe_bytes(secret.map(str::as_bytes))
             .maybe_bytes(previous.map(str::as_bytes))
             .int(self.endpoint.enabled.into())
-            .int(self.named)
+            .int(millis(self.named_at))
             .finish()
     }
 

@@ -1,10 +1,12 @@
 //! Events that are kept.
 
 use notify_core::job::EventKind;
-use notify_core::{Epoch, EventId, EventRecord, JobStatus};
+use notify_core::{Epoch, EventId, EventRecord, JobStatus, Timestamp};
 use rusqlite::{Connection, Row, params};
 
-use super::{Record, Sum, kind_code, kind_of, signed, status_code, status_of, unsigned};
+use super::{
+    Record, Sum, kind_code, kind_of, millis, signed, small, status_code, status_of, time, unsigned,
+};
 use crate::error::Fault;
 
 /// A row of `events`.
@@ -14,6 +16,9 @@ pub(crate) struct EventRow {
     pub(crate) sequence: u64,
     pub(crate) kind: EventKind,
     pub(crate) status: JobStatus,
+    /// How many lifecycle events its job then had.
+    pub(crate) lifecycle: u32,
+    pub(crate) accepted_at: Timestamp,
     pub(crate) json: Vec<u8>,
 }
 
@@ -23,24 +28,36 @@ impl EventRow {
         Self::one(conn, "WHERE job = ?1 AND sequence = ?2", key)
     }
 
+    /// A job's newest event, which is the head of its log.
+    pub(crate) fn newest(conn: &Connection, job: i64) -> Result<Option<Self>, Fault> {
+        Self::one(conn, "WHERE job = ?1 ORDER BY sequence DESC LIMIT 1", [job])
+    }
+
+    pub(crate) fn insert(&self, conn: &Connection) -> Result<(), Fault> {
+        insert(conn, self.numbers(), &self.json)
+    }
+
     /// Writes an accepted event without copying its bytes.
-    pub(crate) fn insert(conn: &Connection, job: i64, record: &EventRecord) -> Result<(), Fault> {
+    pub(crate) fn accept(
+        conn: &Connection,
+        job: i64,
+        record: &EventRecord,
+        lifecycle: u32,
+        accepted_at: Timestamp,
+    ) -> Result<(), Fault> {
         let json = record.json();
-        let (sequence, kind) = (record.sequence(), record.kind());
-        let sum = sum(job, sequence, kind, record.status(), &json);
-        conn.prepare_cached(
-            "INSERT INTO events (job, sequence, kind, status, json, crc)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute(params![
-            job,
-            signed(sequence),
-            kind_code(kind),
-            status_code(record.status()),
-            &json[..],
-            sum
-        ])?;
-        Ok(())
+        let (sequence, kind) = (signed(record.sequence()), kind_code(record.kind()));
+        let (status, accepted_at) = (status_code(record.status()), millis(accepted_at));
+        let numbers = [job, sequence, kind, status, lifecycle.into(), accepted_at];
+        insert(conn, numbers, &json)
+    }
+
+    /// All columns but the JSON.
+    fn numbers(&self) -> [i64; 6] {
+        let (kind, status) = (kind_code(self.kind), status_code(self.status));
+        let (lifecycle, accepted_at) = (self.lifecycle.into(), millis(self.accepted_at));
+        let sequence = signed(self.sequence);
+        [self.job, sequence, kind, status, lifecycle, accepted_at]
     }
 
     /// The sequences of a job's kept progress, oldest first.
@@ -66,7 +83,7 @@ impl EventRow {
 
 impl Record for EventRow {
     const TABLE: &'static str = "events";
-    const COLUMNS: &'static str = "job, sequence, kind, status, json, crc";
+    const COLUMNS: &'static str = "job, sequence, kind, status, lifecycle, accepted_at, json, crc";
 
     fn read(row: &Row<'_>) -> Result<(Self, i64), Fault> {
         let event = Self {
@@ -74,13 +91,15 @@ impl Record for EventRow {
             sequence: unsigned(row.get(1)?),
             kind: kind_of(row.get(2)?)?,
             status: status_of(row.get(3)?)?,
-            json: row.get(4)?,
+            lifecycle: small(row, 4)?,
+            accepted_at: time(row, 5)?,
+            json: row.get(6)?,
         };
-        Ok((event, row.get(5)?))
+        Ok((event, row.get(7)?))
     }
 
     fn sum(&self) -> i64 {
-        sum(self.job, self.sequence, self.kind, self.status, &self.json)
+        sum(self.numbers(), &self.json)
     }
 
     fn name(&self) -> String {
@@ -88,12 +107,27 @@ impl Record for EventRow {
     }
 }
 
-fn sum(job: i64, sequence: u64, kind: EventKind, status: JobStatus, json: &[u8]) -> i64 {
-    Sum::of(EventRow::TABLE)
-        .int(job)
-        .int(signed(sequence))
-        .int(kind_code(kind))
-        .int(status_code(status))
-        .bytes(json)
-        .finish()
+fn insert(conn: &Connection, numbers: [i64; 6], json: &[u8]) -> Result<(), Fault> {
+    let [job, sequence, kind, status, lifecycle, accepted_at] = numbers;
+    let sum = sum(numbers, json);
+    conn.prepare_cached(
+        "INSERT INTO events (job, sequence, kind, status, lifecycle, accepted_at, json, crc)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .execute(params![
+        job,
+        sequence,
+        kind,
+        status,
+        lifecycle,
+        accepted_at,
+        json,
+        sum
+    ])?;
+    Ok(())
+}
+
+fn sum(numbers: [i64; 6], json: &[u8]) -> i64 {
+    let sum = numbers.into_iter().fold(Sum::of(EventRow::TABLE), Sum::int);
+    sum.bytes(json).finish()
 }

@@ -1,14 +1,16 @@
-//! Jobs: the head of the log, the token's hash, whom the job tells.
+//! Jobs: the token's hash, whom the job tells, its end. The head of a job's log is
+//! its newest event.
 
 use notify_core::endpoint::{EventFilter, Subscriber};
 use notify_core::job::JobHead;
 use notify_core::ledger;
 use notify_core::store::TokenHash;
-use notify_core::{EndpointId, JobId, JobStatus, Timestamp};
+use notify_core::{EndpointId, Epoch, JobId, JobStatus, Timestamp};
 use rusqlite::{Connection, Row, params};
 
 use super::{
-    Record, Sum, maybe_time, millis, parsed, signed, small, status_code, status_of, time, unsigned,
+    EventRow, Record, Sum, maybe_time, millis, parsed, signed, status_code, status_of, time,
+    unsigned,
 };
 use crate::error::Fault;
 
@@ -17,7 +19,12 @@ use crate::error::Fault;
 pub(crate) struct JobRow {
     pub(crate) number: i64,
     pub(crate) id: JobId,
-    pub(crate) head: JobHead,
+    pub(crate) epoch: Epoch,
+    /// Its newest event's when this was written; a newer one says itself what follows
+    /// from it.
+    pub(crate) sequence: u64,
+    /// Its newest event's.
+    pub(crate) status: Option<JobStatus>,
     pub(crate) token: Option<TokenHash>,
     /// The endpoint's number, and what it asks for.
     pub(crate) webhook: Option<(i64, EventFilter)>,
@@ -25,8 +32,6 @@ pub(crate) struct JobRow {
     pub(crate) updated_at: Timestamp,
     /// When it had ended and nothing was pending any more.
     pub(crate) ended_at: Option<Timestamp>,
-    /// Deliveries, settled or not, that can be looked at.
-    pub(crate) deliveries: i64,
 }
 
 impl JobRow {
@@ -36,32 +41,52 @@ impl JobRow {
         Self {
             number: signed(job.number),
             id: job.id.clone(),
-            head: job.head,
+            epoch: job.head.epoch,
+            sequence: job.head.sequence,
+            status: job.head.status,
             token: job.token,
             webhook: endpoint.zip(filter),
             created_at: job.created_at,
             updated_at: job.updated_at,
             ended_at: job.ended_at,
-            deliveries: signed(job.listed),
         }
     }
 
-    /// The job, which tells this endpoint. How many of its deliveries are pending
-    /// is not kept here.
-    pub(crate) fn job(self, endpoint: Option<EndpointId>) -> ledger::JobRow {
+    /// The head of its log, given its newest event.
+    pub(crate) fn head(&self, newest: Option<&EventRow>) -> JobHead {
+        newest.map_or(JobHead::new(self.epoch), |newest| JobHead {
+            epoch: self.epoch,
+            sequence: newest.sequence,
+            status: Some(newest.status),
+            lifecycle_events: newest.lifecycle,
+        })
+    }
+
+    /// When it was last heard of, given its newest event.
+    pub(crate) fn last_heard_of(&self, newest: Option<&EventRow>) -> Timestamp {
+        let newer = newest.filter(|newest| newest.sequence > self.sequence);
+        newer.map_or(self.updated_at, |newest| newest.accepted_at)
+    }
+
+    /// The job, which tells this endpoint. What is counted is not kept here.
+    pub(crate) fn job(
+        self,
+        newest: Option<&EventRow>,
+        endpoint: Option<EndpointId>,
+    ) -> ledger::JobRow {
         let filter = self.webhook.map(|(_, filter)| filter);
         let webhook = endpoint.zip(filter);
         ledger::JobRow {
             number: unsigned(self.number),
+            head: self.head(newest),
+            updated_at: self.last_heard_of(newest),
             id: self.id,
-            head: self.head,
             token: self.token,
             webhook: webhook.map(|(endpoint, filter)| Subscriber { endpoint, filter }),
             created_at: self.created_at,
-            updated_at: self.updated_at,
             ended_at: self.ended_at,
             pending: 0,
-            listed: unsigned(self.deliveries),
+            listed: 0,
         }
     }
 
@@ -75,98 +100,93 @@ impl JobRow {
 
     pub(crate) fn insert(&self, conn: &Connection) -> Result<(), Fault> {
         conn.prepare_cached(
-            "INSERT INTO jobs (id, job_id, epoch, sequence, status, lifecycle_events, token,
-               endpoint, filter, created_at, updated_at, ended_at, deliveries, crc)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            "INSERT INTO jobs (id, job_id, epoch, sequence, status, token, endpoint, filter,
+               created_at, updated_at, ended_at, crc)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute(params![
             self.number,
             self.id.as_str(),
-            self.head.epoch.to_string(),
-            signed(self.head.sequence),
-            self.head.status.map(status_code),
-            self.head.lifecycle_events,
+            self.epoch.to_string(),
+            signed(self.sequence),
+            self.status.map(status_code),
             self.token,
             self.webhook.map(|(endpoint, _)| endpoint),
             self.webhook.map(|(_, filter)| filter_code(filter)),
             millis(self.created_at),
             millis(self.updated_at),
             self.ended_at.map(millis),
-            self.deliveries,
             self.sum(),
         ])?;
         Ok(())
     }
 
     /// Writes what can change of a job. An index over a column that is named here
-    /// would be written anew even if its value stays, so the others are not.
-    pub(crate) fn update(&self, conn: &Connection) -> Result<(), Fault> {
-        conn.prepare_cached(
-            "UPDATE jobs SET sequence = ?2, status = ?3, lifecycle_events = ?4, token = ?5,
-               endpoint = ?6, filter = ?7, updated_at = ?8, ended_at = ?9, deliveries = ?10,
-               crc = ?11
-             WHERE id = ?1",
-        )?
-        .execute(params![
+    /// would be written anew even if its value stays, so the others are not, and its
+    /// end only if that `has_moved`.
+    pub(crate) fn update(&self, conn: &Connection, has_moved: bool) -> Result<(), Fault> {
+        let sql = if has_moved { MOVE } else { UPDATE };
+        conn.prepare_cached(sql)?.execute(params![
             self.number,
-            signed(self.head.sequence),
-            self.head.status.map(status_code),
-            self.head.lifecycle_events,
+            signed(self.sequence),
+            self.status.map(status_code),
             self.token,
             self.webhook.map(|(endpoint, _)| endpoint),
             self.webhook.map(|(_, filter)| filter_code(filter)),
             millis(self.updated_at),
-            self.ended_at.map(millis),
-            self.deliveries,
             self.sum(),
+            self.ended_at.map(millis),
         ])?;
         Ok(())
     }
 }
 
+const UPDATE: &str = "UPDATE jobs SET sequence = ?2, status = ?3, token = ?4, endpoint = ?5, \
+     filter = ?6, updated_at = ?7, crc = ?8 WHERE id = ?1 AND ended_at IS ?9";
+
+const MOVE: &str = "UPDATE jobs SET sequence = ?2, status = ?3, token = ?4, endpoint = ?5, \
+     filter = ?6, updated_at = ?7, crc = ?8, ended_at = ?9 WHERE id = ?1";
+
+#[cfg(test)]
+pub(crate) const UPDATES_OF_A_JOB: [&str; 2] = [UPDATE, MOVE];
+
 impl Record for JobRow {
     const TABLE: &'static str = "jobs";
-    const COLUMNS: &'static str = "id, job_id, epoch, sequence, status, lifecycle_events, token, \
-         endpoint, filter, created_at, updated_at, ended_at, deliveries, crc";
+    const COLUMNS: &'static str = "id, job_id, epoch, sequence, status, token, endpoint, filter, \
+         created_at, updated_at, ended_at, crc";
 
     fn read(row: &Row<'_>) -> Result<(Self, i64), Fault> {
         let status: Option<i64> = row.get(4)?;
-        let endpoint: Option<i64> = row.get(7)?;
-        let filter: Option<i64> = row.get(8)?;
+        let endpoint: Option<i64> = row.get(6)?;
+        let filter: Option<i64> = row.get(7)?;
         let job = Self {
             number: row.get(0)?,
             id: parsed(row, 1)?,
-            head: JobHead {
-                epoch: parsed(row, 2)?,
-                sequence: unsigned(row.get(3)?),
-                status: status.map(status_of).transpose()?,
-                lifecycle_events: small(row, 5)?,
-            },
-            token: row.get(6)?,
+            epoch: parsed(row, 2)?,
+            sequence: unsigned(row.get(3)?),
+            status: status.map(status_of).transpose()?,
+            token: row.get(5)?,
             webhook: endpoint.zip(filter.map(filter_of)),
-            created_at: time(row, 9)?,
-            updated_at: time(row, 10)?,
-            ended_at: maybe_time(row, 11)?,
-            deliveries: row.get(12)?,
+            created_at: time(row, 8)?,
+            updated_at: time(row, 9)?,
+            ended_at: maybe_time(row, 10)?,
         };
-        Ok((job, row.get(13)?))
+        Ok((job, row.get(11)?))
     }
 
     fn sum(&self) -> i64 {
         Sum::of(Self::TABLE)
             .int(self.number)
             .bytes(self.id.as_str().as_bytes())
-            .bytes(self.head.epoch.to_string().as_bytes())
-            .int(signed(self.head.sequence))
-            .maybe_int(self.head.status.map(status_code))
-            .int(self.head.lifecycle_events.into())
+            .bytes(self.epoch.to_string().as_bytes())
+            .int(signed(self.sequence))
+            .maybe_int(self.status.map(status_code))
             .maybe_bytes(self.token.as_ref().map(TokenHash::as_slice))
             .maybe_int(self.webhook.map(|(endpoint, _)| endpoint))
             .maybe_int(self.webhook.map(|(_, filter)| filter_code(filter)))
             .int(millis(self.created_at))
             .int(millis(self.updated_at))
             .maybe_int(self.ended_at.map(millis))
-            .int(self.deliveries)
             .finish()
     }
 

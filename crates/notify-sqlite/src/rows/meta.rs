@@ -10,17 +10,40 @@ use crate::error::Fault;
 /// The one row of `meta`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MetaRow {
-    /// What is numbered next gets this.
+    /// From here on no number was ever used.
     pub(crate) next_number: i64,
+    pub(crate) counts: Counts,
+    /// Whether the counts are those of now.
+    pub(crate) exact: bool,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
     pub(crate) jobs: i64,
     pub(crate) dead_letters: i64,
+}
+
+impl Counts {
+    /// Counts anew, from the smallest indexes.
+    pub(crate) fn counted(conn: &Connection) -> Result<Self, Fault> {
+        let count = |sql| Ok::<_, Fault>(super::number(conn, sql, [])?.unwrap_or_default());
+        Ok(Self {
+            jobs: count("SELECT count(*) FROM jobs WHERE ended_at IS NULL")?
+                + count("SELECT count(*) FROM jobs WHERE ended_at IS NOT NULL")?,
+            dead_letters: count("SELECT count(*) FROM dead_letters WHERE due_at IS NULL")?,
+        })
+    }
 }
 
 impl MetaRow {
     pub(crate) const NEW: Self = Self {
         next_number: 1,
-        jobs: 0,
-        dead_letters: 0,
+        counts: Counts {
+            jobs: 0,
+            dead_letters: 0,
+        },
+        exact: true,
     };
 
     pub(crate) fn load(conn: &Connection) -> Result<Self, Fault> {
@@ -30,13 +53,14 @@ impl MetaRow {
 
     pub(crate) fn store(&self, conn: &Connection) -> Result<(), Fault> {
         conn.prepare_cached(
-            "INSERT OR REPLACE INTO meta (id, next_number, jobs, dead_letters, crc)
-             VALUES (1, ?1, ?2, ?3, ?4)",
+            "INSERT OR REPLACE INTO meta (id, next_number, jobs, dead_letters, exact, crc)
+             VALUES (1, ?1, ?2, ?3, ?4, ?5)",
         )?
         .execute(params![
             self.next_number,
-            self.jobs,
-            self.dead_letters,
+            self.counts.jobs,
+            self.counts.dead_letters,
+            self.exact,
             self.sum()
         ])?;
         Ok(())
@@ -45,20 +69,24 @@ impl MetaRow {
 
 impl Record for MetaRow {
     const TABLE: &'static str = "meta";
-    const COLUMNS: &'static str = "next_number, jobs, dead_letters, crc";
+    const COLUMNS: &'static str = "next_number, jobs, dead_letters, exact, crc";
 
     fn read(row: &Row<'_>) -> Result<(Self, i64), Fault> {
         let meta = Self {
             next_number: row.get(0)?,
-            jobs: row.get(1)?,
-            dead_letters: row.get(2)?,
+            counts: Counts {
+                jobs: row.get(1)?,
+                dead_letters: row.get(2)?,
+            },
+            exact: row.get(3)?,
         };
-        Ok((meta, row.get(3)?))
+        Ok((meta, row.get(4)?))
     }
 
     fn sum(&self) -> i64 {
         let sum = Sum::of(Self::TABLE).int(self.next_number);
-        sum.int(self.jobs).int(self.dead_letters).finish()
+        let sum = sum.int(self.counts.jobs).int(self.counts.dead_letters);
+        sum.int(self.exact.into()).finish()
     }
 
     fn name(&self) -> String {

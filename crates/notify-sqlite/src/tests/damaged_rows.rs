@@ -153,7 +153,7 @@ async fn a_damaged_endpoint() {
     damage(
         &bench,
         &store,
-        "UPDATE endpoints SET named = 99 WHERE url LIKE '%/a.%'",
+        "UPDATE endpoints SET named_at = 99 WHERE url LIKE '%/a.%'",
     )
     .await;
 
@@ -256,11 +256,8 @@ async fn a_damaged_delivery() {
 
     let views = store.deliveries(&job("delivered"), all()).await.unwrap();
     assert_eq!(views.items[1].attempts.len(), 1, "its end is known");
-    names("deliveries dlv_", store.delivery(id_of_dead).await);
-    names(
-        "deliveries dlv_",
-        store.deliveries(&job("dead"), all()).await,
-    );
+    names("deliveries ", store.delivery(id_of_dead).await);
+    names("deliveries ", store.deliveries(&job("dead"), all()).await);
     drop(store);
     let store = bench.open();
     let mut back = claim(&store, NOW).await;

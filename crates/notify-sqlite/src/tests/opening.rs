@@ -87,6 +87,37 @@ fn an_index_of_the_operators_does_not_matter() {
     bench.open();
 }
 
+/// Jobs that have ended cost nothing at opening, nor do deliveries that were given up.
+#[test]
+fn opening_reads_by_the_indexes_of_what_is_open() {
+    let bench = Bench::new();
+    drop(bench.open());
+    let conn = Connection::open(bench.database()).unwrap();
+    for query in crate::writer::opening_queries() {
+        let mut plan = conn
+            .prepare(&format!("EXPLAIN QUERY PLAN {query}"))
+            .unwrap();
+        let steps = plan.query_map([], |row| row.get("detail")).unwrap();
+        let steps: Vec<String> = steps.map(Result::unwrap).collect();
+        for step in steps.iter().filter(|step| step.starts_with("SCAN")) {
+            let index = step.split_once("INDEX ").map(|(_, index)| index);
+            let index = index.unwrap_or_else(|| panic!("{steps:?}"));
+            assert!(ONLY_OPEN.contains(&index), "{steps:?}");
+        }
+        assert!(
+            !steps.iter().any(|step| step.contains("TEMP B-TREE")),
+            "{steps:?}"
+        );
+    }
+}
+
+/// Indexes with an entry for what is not over.
+const ONLY_OPEN: [&str; 3] = [
+    "jobs_open",
+    "dead_letters_redelivered",
+    "endpoints_disabled",
+];
+
 #[test]
 fn what_is_no_database_is_refused_and_left_as_it_is() {
     let bench = Bench::new();

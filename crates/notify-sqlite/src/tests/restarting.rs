@@ -161,6 +161,7 @@ async fn a_redelivery_outlives_its_job() {
     assert_eq!(leased.delivery().generation, 1);
     settle(&store, NOW, vec![leased.settle(Outcome::Delivered, None)]).await;
     assert_eq!(store.counters().await.unwrap(), Default::default());
+    store.trim(NOW, retention, 10).await.unwrap();
     assert!(store.endpoints(all()).await.unwrap().items.is_empty());
     assert!(crate::check(bench.path()).unwrap().is_sound());
 }

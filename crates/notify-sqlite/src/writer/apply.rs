@@ -1,14 +1,15 @@
 //! Writing what the ledger has decided: all tables but the deliveries' own.
 
 use notify_core::delivery::LaneKey;
-use notify_core::ledger::{Changed, Changes, Decided, DeliveryRow, JobRow};
+use notify_core::ledger::{self, Changed, Changes, Decided, JobRow};
 use notify_core::store::Written;
 use notify_core::{EndpointId, EventRecord, Timestamp};
 
 use super::Writer;
+use super::redeliveries::is_redelivered;
 use super::staged::Staged;
 use crate::error::Fault;
-use crate::rows::{self, AttemptRow, DeadRow, EventRow, KeyRow, signed};
+use crate::rows::{self, DeadRow, DeliveryRow, EventRow, KeyRow, signed};
 
 impl Writer {
     /// Writes what was decided, and puts together what is leased.
@@ -56,9 +57,7 @@ impl Writer {
         for job in &changes.jobs {
             self.put_job(job, changes, staged)?;
         }
-        for event in &changes.events {
-            EventRow::insert(&self.conn, signed(event.job), &event.record)?;
-        }
+        self.put_events(now, changes)?;
         for &(job, sequence) in &changes.outdated {
             EventRow::delete(&self.conn, signed(job), sequence)?;
         }
@@ -71,20 +70,36 @@ impl Writer {
             };
             key.insert(&self.conn)?;
         }
+        let redelivered = changes.deliveries.iter();
+        for change in redelivered.filter(|change| is_redelivered(change)) {
+            self.redeliver(change, staged)?;
+        }
+        // Those that are redelivered stay, and are dead letters no more.
         for &number in &changes.letters_gone {
             self.drop_letter(signed(number), staged)?;
         }
-        for change in &changes.deliveries {
+        let rest = changes.deliveries.iter();
+        for change in rest.filter(|change| !is_redelivered(change)) {
             self.put_delivery(now, change, changes, staged)?;
         }
         for new in &changes.letters {
-            let letter = DeadRow::new(signed(new.number), new.of.clone(), new.reason, now, &[]);
+            let (number, of) = (signed(new.number), new.of.clone());
+            let (_, target) = of.id.place();
+            let letter = DeadRow::new(number, of, target.into(), new.reason, now, &[]);
             self.keep_letter(&letter, staged)?;
         }
         for &job in &changes.unlisted {
-            if let Some(number) = AttemptRow::oldest_settled(&self.conn, signed(job))? {
-                self.forget_settled(ONE, &[signed(job), number], staged)?;
+            if let Some(place) = DeliveryRow::oldest_settled(&self.conn, signed(job))? {
+                self.forget_settled(place)?;
             }
+        }
+        Ok(())
+    }
+
+    fn put_events(&self, now: Timestamp, changes: &Changes) -> Result<(), Fault> {
+        for event in &changes.events {
+            let (job, lifecycle) = (signed(event.job), event.lifecycle_events);
+            EventRow::accept(&self.conn, job, &event.record, lifecycle, now)?;
         }
         Ok(())
     }
@@ -104,28 +119,24 @@ impl Writer {
         let job = rows::JobRow::of(row, endpoint);
         let Some(before) = before else {
             job.insert(&self.conn)?;
-            staged.meta.jobs += 1;
+            staged.counts.jobs += 1;
             if let Some(endpoint) = endpoint {
-                staged.name(endpoint, 1);
+                staged.name(endpoint);
             }
             return Ok(());
         };
-        if before.webhook != row.webhook {
-            if let Some(endpoint) = endpoint {
-                staged.name(endpoint, 1);
-            }
-            if let Some(told) = before.webhook
-                && let Some(endpoint) = self.endpoint_number(told.endpoint, changes)?
-            {
-                staged.name(endpoint, -1);
-            }
+        if let Some(endpoint) = endpoint.filter(|_| before.webhook != row.webhook) {
+            staged.name(endpoint);
         }
-        let was = JobRow {
-            pending: row.pending,
-            ..before.clone()
-        };
-        if was != *row {
-            job.update(&self.conn)?;
+        let has_moved = before.ended_at != row.ended_at;
+        // What the newest event says itself is not written here.
+        let is_told = before.updated_at == row.updated_at || before.head != row.head;
+        let is_as_written = before.head.status == row.head.status
+            && before.token == row.token
+            && before.webhook == row.webhook
+            && is_told;
+        if has_moved || !is_as_written {
+            job.update(&self.conn, has_moved)?;
         }
         Ok(())
     }
@@ -143,31 +154,27 @@ impl Writer {
     pub(super) fn record_of(
         &mut self,
         lane: &LaneKey,
-        row: &DeliveryRow,
+        row: &ledger::DeliveryRow,
     ) -> Result<EventRecord, Fault> {
-        let stored = rows::DeliveryRow::known(&self.conn, row)?;
-        let job = self.known.job(&self.conn, &lane.job);
-        // A redelivery knows its job by itself, which may be another one by now.
-        let epoch = match job {
-            Ok(job) => job.map(|job| job.head.epoch),
-            Err(_) if lane.redelivery.is_some() => None,
-            Err(fault) => return Err(fault),
-        };
+        if row.generation > 0 {
+            return Ok(self.letter_of(row)?.of.record);
+        }
+        let stored = DeliveryRow::known(&self.conn, row)?;
+        let job = self.known.job(&self.conn, &lane.job)?;
+        let lacks = || Fault::damaged(format!("deliveries {}: its job is missing", row.id));
+        let epoch = job.map(|job| job.head.epoch).ok_or_else(lacks)?;
         stored.record(&self.conn, epoch)
     }
 
     pub(super) fn keep_letter(&self, letter: &DeadRow, staged: &mut Staged) -> Result<(), Fault> {
         letter.insert(&self.conn)?;
-        staged.meta.dead_letters += 1;
+        staged.counts.dead_letters += 1;
         Ok(())
     }
 
     pub(super) fn drop_letter(&self, number: i64, staged: &mut Staged) -> Result<(), Fault> {
         let gone = DeadRow::delete(&self.conn, number)?;
-        staged.meta.dead_letters -= i64::try_from(gone).unwrap_or_default();
+        staged.counts.dead_letters -= i64::try_from(gone).unwrap_or_default();
         Ok(())
     }
 }
-
-/// One delivery's attempts.
-pub(super) const ONE: &str = "WHERE job = ?1 AND number = ?2";

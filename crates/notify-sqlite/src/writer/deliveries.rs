@@ -1,26 +1,13 @@
 //! Writing deliveries: new ones, their attempts, their ends.
 
-use std::collections::HashMap;
-
 use notify_core::Timestamp;
-use notify_core::delivery::{Attempt, DeliveryState, LaneKey, Undelivered};
-use notify_core::ledger::{Changes, DeliveryChange, DeliveryRow, End};
-use rusqlite::{params, params_from_iter};
+use notify_core::delivery::{Attempt, LaneKey, Undelivered};
+use notify_core::ledger::{Changes, DeliveryChange, End};
 
 use super::Writer;
-use super::apply::ONE;
 use super::staged::Staged;
 use crate::error::Fault;
-use crate::rows::{self, AttemptRow, DeadRow, Record, signed};
-
-/// What was read for a delivery that is to be written.
-enum Read {
-    Nothing,
-    /// Its row, which is to be changed.
-    Stored(Box<rows::DeliveryRow>),
-    /// What it becomes.
-    Letter(Box<DeadRow>),
-}
+use crate::rows::{AttemptRow, DeadRow, DeliveryRow, Place, signed};
 
 impl Writer {
     /// A delivery whose rows are damaged is set aside, before anything of it is
@@ -32,105 +19,94 @@ impl Writer {
         changes: &Changes,
         staged: &mut Staged,
     ) -> Result<(), Fault> {
-        match self.read_for(now, change, changes) {
-            Ok(read) => self.write_delivery(change, read, staged),
+        let put = if change.row.generation > 0 {
+            self.put_redelivery(now, change, changes, staged)
+        } else {
+            self.put_first(now, change, changes, staged)
+        };
+        match put {
             Err(Fault::Damaged(row)) => {
                 staged.set_aside(&change.lane, change.row.number, &row);
                 Ok(())
             }
-            Err(fault) => Err(fault),
+            put => put,
         }
     }
 
-    /// What has to be read before a delivery can be written.
-    fn read_for(
+    /// Writes a delivery that was not given up yet. All that is to be read is read
+    /// first.
+    fn put_first(
         &mut self,
         now: Timestamp,
         change: &DeliveryChange,
         changes: &Changes,
-    ) -> Result<Read, Fault> {
+        staged: &mut Staged,
+    ) -> Result<(), Fault> {
         let row = &change.row;
-        match (&change.before, change.end) {
-            (Some(before), None) => {
-                if row.is_same_but_for_the_lease(before) && change.attempts.is_empty() {
-                    return Ok(Read::Nothing);
+        let mut stored = match (&change.before, &change.record, row.job) {
+            (Some(before), ..) => {
+                let is_same = row.is_same_but_for_the_lease(before);
+                if change.end.is_none() && is_same && change.attempts.is_empty() {
+                    return Ok(());
                 }
-                let stored = rows::DeliveryRow::known(&self.conn, row)?;
-                Ok(Read::Stored(Box::new(stored)))
+                if change.end.is_some() {
+                    DeliveryRow::to_settle(&self.conn, row)?
+                } else {
+                    DeliveryRow::known(&self.conn, row)?
+                }
             }
-            (before, Some(End::Dead { letter, reason })) => {
+            (None, Some(record), Some(job)) => {
+                staged.name(signed(row.endpoint));
+                DeliveryRow::new(row, job, record)
+            }
+            (None, ..) => return Ok(()),
+        };
+        let letter = match change.end {
+            Some(End::Dead { letter, reason }) => {
                 let of = self.undelivered(change, changes)?;
-                let mut history = Vec::new();
-                if before.is_some() {
-                    let (job, number) = place(row);
-                    let entries = AttemptRow::readable(&self.conn, job, number)?;
-                    history.extend(entries.into_iter().filter_map(|entry| entry.attempt));
-                }
+                let mut history = AttemptRow::readable(&self.conn, stored.place)?;
                 history.extend(change.attempts.iter().cloned());
-                let letter = DeadRow::new(signed(letter), of, reason, now, &history);
-                Ok(Read::Letter(Box::new(letter)))
+                let (number, target) = (signed(letter), stored.place.target);
+                Some(DeadRow::new(number, of, target, reason, now, &history))
             }
-            (_, Some(End::Delivered | End::Superseded)) | (None, None) => Ok(Read::Nothing),
-        }
-    }
-
-    fn write_delivery(
-        &self,
-        change: &DeliveryChange,
-        read: Read,
-        staged: &mut Staged,
-    ) -> Result<(), Fault> {
-        let row = &change.row;
-        if change.before.is_none() {
-            self.take_place(row, staged)?;
-        }
-        match read {
-            Read::Nothing => {}
-            Read::Letter(letter) => self.keep_letter(&letter, staged)?,
-            Read::Stored(mut stored) => {
-                let (entries, state) = (stored.entries, DeliveryState::Pending);
-                stored.entries = self.enter(row, entries, &change.attempts, state)?;
-                stored.set(row);
-                stored.update(&self.conn)?;
+            _ => None,
+        };
+        stored.set(row);
+        match change.end {
+            None => {
+                stored.entries = self.enter(stored.place, stored.entries, &change.attempts)?;
             }
+            Some(end) => self.settle(&mut stored, end, &change.attempts)?,
         }
-        match (change.end, &change.record) {
-            (Some(end), _) => self.end_delivery(change, end, staged),
-            (None, Some(record)) => {
-                rows::DeliveryRow::new(row, &change.lane, record).insert(&self.conn)
-            }
-            (None, None) => Ok(()),
+        if let Some(letter) = letter {
+            self.keep_letter(&letter, staged)?;
         }
-    }
-
-    fn end_delivery(
-        &self,
-        change: &DeliveryChange,
-        end: End,
-        staged: &mut Staged,
-    ) -> Result<(), Fault> {
-        let row = &change.row;
-        let (job, number) = place(row);
-        let mut entries = 0;
         if change.before.is_some() {
-            let (_, taken) = rows::DeliveryRow::take(&self.conn, ONE, [job, number])?;
-            entries = match taken.first() {
-                Some(stored) => stored.entries,
-                // It was damaged; what is to be written is all known.
-                None => AttemptRow::count(&self.conn, job, number)?,
-            };
+            stored.update(&self.conn)
+        } else {
+            stored.insert(&self.conn)
         }
-        if row.job.is_some() {
-            self.enter(row, entries, &change.attempts, end.state())?;
-            return Ok(());
-        }
-        // A redelivery that outlived its job: nobody can ask for it.
-        AttemptRow::take(&self.conn, ONE, [job, number])?;
-        self.leave_place(&row.id.to_string(), signed(row.endpoint), staged)
+    }
+
+    /// Makes `stored` the row of a delivery that these attempts have brought to its
+    /// `end`: the last of them stands in it.
+    pub(super) fn settle(
+        &self,
+        stored: &mut DeliveryRow,
+        end: End,
+        attempts: &[Attempt],
+    ) -> Result<(), Fault> {
+        let (last, earlier) = attempts.split_last().unzip();
+        let earlier = earlier.unwrap_or_default();
+        stored.entries = self.enter(stored.place, stored.entries, earlier)?;
+        stored.last = last.cloned();
+        stored.state = end.state();
+        stored.json = None;
+        Ok(())
     }
 
     /// What a dead letter owns of a delivery.
-    fn undelivered(
+    pub(super) fn undelivered(
         &mut self,
         change: &DeliveryChange,
         changes: &Changes,
@@ -161,100 +137,44 @@ impl Writer {
         Ok(new.url.as_str().to_owned())
     }
 
-    /// A delivery comes to be found by its id. If it was there before, it takes the
-    /// place of its earlier generation.
-    fn take_place(&self, row: &DeliveryRow, staged: &mut Staged) -> Result<(), Fault> {
-        let (job, number) = place(row);
-        if row.generation > 0 {
-            self.forget_settled(ONE, &[job, number], staged)?;
-        }
-        self.conn
-            .prepare_cached(
-                "INSERT OR REPLACE INTO delivery_ids (delivery, job, number) VALUES (?1, ?2, ?3)",
-            )?
-            .execute(params![row.id.to_string(), job, number])?;
-        staged.name(signed(row.endpoint), 1);
-        Ok(())
-    }
-
-    fn leave_place(&self, delivery: &str, endpoint: i64, staged: &mut Staged) -> Result<(), Fault> {
-        self.conn
-            .prepare_cached("DELETE FROM delivery_ids WHERE delivery = ?1")?
-            .execute([delivery])?;
-        staged.name(endpoint, -1);
-        Ok(())
-    }
-
-    /// Writes attempts, and where they leave the delivery; how many rows it has then.
-    fn enter(
-        &self,
-        row: &DeliveryRow,
-        mut entries: i64,
-        attempts: &[Attempt],
-        state: DeliveryState,
-    ) -> Result<i64, Fault> {
-        let (job, number) = place(row);
-        let mut enter = |state, attempt| {
+    /// Writes attempts after which a delivery goes on; how many rows it has then.
+    fn enter(&self, place: Place, mut entries: i64, attempts: &[Attempt]) -> Result<i64, Fault> {
+        for attempt in attempts {
             let entry = AttemptRow {
-                job,
-                number,
+                place,
                 entry: entries,
-                delivery: row.id,
-                endpoint: signed(row.endpoint),
-                sequence: row.sequence,
-                generation: row.generation,
-                state,
-                attempt,
+                attempt: attempt.clone(),
             };
+            entry.insert(&self.conn)?;
             entries += 1;
-            entry.insert(&self.conn)
-        };
-        match attempts.split_last() {
-            Some((last, earlier)) => {
-                for attempt in earlier {
-                    enter(DeliveryState::Pending, Some(attempt.clone()))?;
-                }
-                enter(state, Some(last.clone()))?;
-            }
-            None if state == DeliveryState::Pending => {}
-            None => enter(state, None)?,
         }
         Ok(entries)
     }
 
-    /// Forgets settled deliveries with their attempts; how many rows that were.
-    pub(super) fn forget_settled(
-        &self,
-        which: &str,
-        key: &[i64],
-        staged: &mut Staged,
-    ) -> Result<usize, Fault> {
-        let (rows, entries) = AttemptRow::take(&self.conn, which, params_from_iter(key))?;
-        let deliveries: HashMap<i64, (String, i64)> = entries
-            .into_iter()
-            .map(|entry| (entry.number, (entry.delivery.to_string(), entry.endpoint)))
-            .collect();
-        for (delivery, endpoint) in deliveries.values() {
-            self.leave_place(delivery, *endpoint, staged)?;
+    /// Forgets one settled delivery.
+    pub(super) fn forget_settled(&self, place: Place) -> Result<(), Fault> {
+        AttemptRow::delete(&self.conn, place)?;
+        for sql in [
+            "DELETE FROM delivery_ids WHERE delivery = (SELECT delivery FROM deliveries
+               WHERE job = ?1 AND sequence = ?2 AND target = ?3)",
+            "DELETE FROM deliveries WHERE job = ?1 AND sequence = ?2 AND target = ?3",
+        ] {
+            self.conn.prepare_cached(sql)?.execute(place.key())?;
+        }
+        Ok(())
+    }
+
+    /// Forgets every delivery of a job; how many rows that were.
+    pub(super) fn forget_deliveries(&self, job: i64) -> Result<usize, Fault> {
+        let mut rows = 0;
+        for sql in [
+            "DELETE FROM delivery_ids WHERE delivery IN
+               (SELECT delivery FROM deliveries WHERE job = ?1)",
+            "DELETE FROM attempts WHERE job = ?1",
+            "DELETE FROM deliveries WHERE job = ?1",
+        ] {
+            rows += self.conn.prepare_cached(sql)?.execute([job])?;
         }
         Ok(rows)
     }
-
-    /// Forgets deliveries of a job that were set aside; how many rows that were. Those
-    /// with attempts are forgotten with these.
-    pub(super) fn forget_set_aside(&self, job: i64, staged: &mut Staged) -> Result<usize, Fault> {
-        let (rows, deliveries) = rows::DeliveryRow::take(&self.conn, "WHERE job = ?1", [job])?;
-        for row in deliveries {
-            let attempts = AttemptRow::count(&self.conn, job, row.number)?;
-            if attempts == 0 {
-                self.leave_place(&row.delivery.to_string(), row.endpoint, staged)?;
-            }
-        }
-        Ok(rows)
-    }
-}
-
-/// Where its rows are: its job's number, 0 if the job was forgotten, and its own.
-fn place(row: &DeliveryRow) -> (i64, i64) {
-    (row.job.map_or(0, signed), signed(row.number))
 }

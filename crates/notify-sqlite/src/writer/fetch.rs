@@ -6,8 +6,8 @@ use notify_core::delivery::LaneKey;
 use notify_core::ledger::{EndpointRow, Found, JobRow, KeyRow, LetterRow, Rows, Wants};
 use notify_core::store::{Room, Sweep};
 use notify_core::{EndpointId, EndpointUrl, IdempotencyKey, JobId, Timestamp};
+use rusqlite::params_from_iter;
 use rusqlite::types::Value;
-use rusqlite::{OptionalExtension, params_from_iter};
 
 use super::Writer;
 use crate::error::Fault;
@@ -142,7 +142,7 @@ impl Writer {
         }
         let newest = number(
             &self.conn,
-            "SELECT coalesce(max(id), 0) FROM dead_letters",
+            "SELECT coalesce(max(id), 0) FROM dead_letters WHERE due_at IS NULL",
             [],
         )?;
         Ok((letters, unsigned(newest.unwrap_or_default())))
@@ -150,11 +150,8 @@ impl Writer {
 
     /// The number in its job's list of what was given up, if it is still there.
     fn listed(&self, dead: &DeadRow) -> Result<Option<u64>, Fault> {
-        let number: Option<i64> = self
-            .conn
-            .prepare_cached("SELECT number FROM delivery_ids WHERE delivery = ?1")?
-            .query_row([dead.of.id.to_string()], |row| row.get(0))
-            .optional()?;
+        let event = dead.of.record.id();
+        let number = rows::DeliveryRow::listed(&self.conn, event, dead.target)?;
         Ok(number.map(unsigned))
     }
 }

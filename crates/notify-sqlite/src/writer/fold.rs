@@ -185,11 +185,16 @@ impl Writer {
 
     /// Folds all of it in, at the end.
     pub(super) fn fold_all(self) {
+        let _ = self.conn.busy_timeout(OPENING_WAIT);
+        if self.poison.get().is_none()
+            && let Err(fault) = self.sum_up()
+        {
+            tracing::warn!(%fault, "what there is will be counted at the next opening");
+        }
         let Self {
             conn, poison, log, ..
         } = self;
         drop(log);
-        let _ = conn.busy_timeout(OPENING_WAIT);
         if poison.get().is_none() {
             checkpoint(&conn, &poison, "TRUNCATE");
         }

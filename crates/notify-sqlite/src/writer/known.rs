@@ -7,7 +7,7 @@ use notify_core::{EndpointId, EndpointUrl, JobId};
 use rusqlite::Connection;
 
 use crate::error::Fault;
-use crate::rows::{self, EndpointRow, EventRow, signed};
+use crate::rows::{self, DeliveryRow, EndpointRow, EventRow, signed};
 
 /// A job, and what of its log the next append needs.
 #[derive(Debug)]
@@ -39,7 +39,12 @@ impl Known {
                     Some(known.endpoint.id)
                 }
             };
-            let row = row.job(endpoint);
+            let newest = EventRow::newest(conn, row.number)?;
+            let listed = DeliveryRow::count(conn, row.number)?;
+            let row = JobRow {
+                listed,
+                ..row.job(newest.as_ref(), endpoint)
+            };
             let progress = None;
             self.jobs.insert(id.clone(), Job { row, progress });
         }

@@ -1,40 +1,42 @@
 //! What a transaction changes of what is kept in memory. Until it is committed,
 //! memory is as the last commit left it: a rollback has nothing to undo there.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use notify_core::delivery::LaneKey;
-use notify_core::endpoint::Endpoint;
 use notify_core::ledger::{Changed, Changes, Supply};
 use notify_core::{JobId, Timestamp};
 
 use super::Writer;
 use crate::error::Fault;
-use crate::rows::{EndpointRow, MetaRow, signed};
+use crate::rows::{Counts, EndpointRow, MetaRow, signed};
 
 /// What is to be kept in memory once it is committed.
 #[derive(Debug)]
 pub(super) struct Staged {
     pub(super) meta: MetaRow,
+    pub(super) counts: Counts,
     pub(super) supply: Supply,
-    /// By how many more an endpoint is named, by its number.
-    pub(super) named: BTreeMap<i64, i64>,
+    /// Endpoints that something has come to name, by their number.
+    named: BTreeSet<i64>,
     /// What the ledger has decided, and when.
     pub(super) decided: Option<(Timestamp, Changes)>,
     /// Deliveries without which their lanes go on.
     pub(super) aside: Vec<(LaneKey, u64)>,
     pub(super) jobs_gone: Vec<JobId>,
     endpoints: Vec<EndpointRow>,
-    endpoints_gone: Vec<EndpointRow>,
+    pub(super) endpoints_gone: Vec<EndpointRow>,
 }
 
 impl Staged {
-    pub(super) fn new(meta: MetaRow, supply: Supply) -> Self {
+    pub(super) fn new(meta: MetaRow, counts: Counts, supply: Supply) -> Self {
         Self {
             meta,
+            counts,
             supply,
-            named: BTreeMap::new(),
+            named: BTreeSet::new(),
             decided: None,
             aside: Vec::new(),
             jobs_gone: Vec::new(),
@@ -43,9 +45,9 @@ impl Staged {
         }
     }
 
-    /// So many more name the endpoint with this number.
-    pub(super) fn name(&mut self, endpoint: i64, more: i64) {
-        *self.named.entry(endpoint).or_default() += more;
+    /// Something has come to name the endpoint with this number.
+    pub(super) fn name(&mut self, endpoint: i64) {
+        self.named.insert(endpoint);
     }
 
     /// Nobody can go on with a delivery, so its lane goes on without it.
@@ -59,73 +61,85 @@ impl Writer {
     /// Writes the rows that are changed once in a transaction, at its end.
     pub(super) fn flush(&mut self, staged: &mut Staged) -> Result<(), Fault> {
         self.flush_endpoints(staged)?;
-        staged.meta.next_number = signed(staged.supply.number);
-        if staged.meta != self.meta {
+        let is_used_up = signed(staged.supply.number) > self.meta.next_number;
+        if is_used_up || (self.meta.exact && staged.counts != self.counts) {
+            staged.meta = MetaRow {
+                next_number: signed(staged.supply.number).saturating_add(NUMBERS_RESERVED),
+                counts: staged.counts,
+                exact: false,
+            };
             staged.meta.store(&self.conn)?;
         }
         Ok(())
     }
 
-    /// Writes endpoints that were changed, or are named by more or fewer. One about
-    /// which nothing is to be remembered is forgotten once nothing names it.
+    /// Writes down, at the end, what is otherwise found out at opening.
+    pub(super) fn sum_up(&self) -> Result<(), Fault> {
+        let meta = MetaRow {
+            next_number: signed(self.supply.number),
+            counts: self.counts,
+            exact: true,
+        };
+        if meta == self.meta {
+            return Ok(());
+        }
+        meta.store(&self.conn)
+    }
+
+    /// Writes endpoints that were changed, or named for the first time in a while.
     fn flush_endpoints(&mut self, staged: &mut Staged) -> Result<(), Fault> {
-        let changed = staged.decided.iter();
-        let changed = changed.flat_map(|(_, changes)| &changes.endpoints);
-        let changed: HashMap<i64, (bool, &Arc<Endpoint>)> = changed
-            .map(|Changed { before, row }| (signed(row.number), (before.is_none(), &row.endpoint)))
+        let Some((now, changes)) = &staged.decided else {
+            return Ok(());
+        };
+        let changed = changes.endpoints.iter();
+        let mut changed: BTreeMap<i64, &Changed<_>> = changed
+            .map(|change| (signed(change.row.number), change))
             .collect();
-        let mut numbers: Vec<i64> = changed.keys().copied().collect();
-        let named = staged.named.iter().filter(|(_, more)| **more != 0);
-        numbers.extend(named.map(|(number, _)| *number));
-        numbers.sort_unstable();
-        numbers.dedup();
+        let mut written = Vec::new();
+        let numbers: BTreeSet<i64> = changed.keys().chain(&staged.named).copied().collect();
         for number in numbers {
-            let change = changed.get(&number).copied();
-            let known = if change.is_some_and(|(is_new, _)| is_new) {
-                None
-            } else {
-                match self.known.endpoint_numbered(&self.conn, number) {
-                    Ok(Some(known)) => Some(known.clone()),
-                    Ok(None) => continue,
-                    Err(Fault::Damaged(row)) => {
-                        tracing::error!(row, "who names it is not counted");
-                        continue;
-                    }
-                    Err(fault) => return Err(fault),
-                }
-            };
-            let more = staged.named.get(&number).copied().unwrap_or_default();
-            let Some(endpoint) = change
-                .map(|(_, endpoint)| endpoint)
-                .or(known.as_ref().map(|known| &known.endpoint))
-            else {
+            let change = changed.remove(&number);
+            if let Some(Changed { before: None, row }) = change {
+                let row = EndpointRow {
+                    number,
+                    endpoint: Arc::clone(&row.endpoint),
+                    named_at: *now,
+                };
+                row.insert(&self.conn)?;
+                written.push(row);
                 continue;
-            };
-            let row = EndpointRow {
-                number,
-                named: (known.as_ref().map_or(0, |known| known.named) + more).max(0),
-                endpoint: Arc::clone(endpoint),
-            };
-            let is_kept = row.named > 0 || !row.endpoint.may_be_forgotten();
-            match known {
-                None if is_kept => row.insert(&self.conn)?,
-                Some(known) if is_kept && known != row => row.update(&self.conn)?,
-                Some(_) if !is_kept => row.delete(&self.conn)?,
-                _ => {}
             }
-            if is_kept {
-                staged.endpoints.push(row);
-            } else {
-                staged.endpoints_gone.push(row);
+            let known = match self.known.endpoint_numbered(&self.conn, number) {
+                Ok(Some(known)) => known,
+                Ok(None) => continue,
+                Err(Fault::Damaged(row)) => {
+                    tracing::error!(row, "that it is named is not noted");
+                    continue;
+                }
+                Err(fault) => return Err(fault),
+            };
+            let mut row = known.clone();
+            if let Some(change) = change {
+                row.endpoint = Arc::clone(&change.row.endpoint);
+            }
+            if staged.named.contains(&number) && now.since(row.named_at) >= NAMED_AGAIN {
+                row.named_at = *now;
+            }
+            if row != *known {
+                row.update(&self.conn)?;
+                written.push(row);
             }
         }
+        staged.endpoints = written;
         Ok(())
     }
 
     /// The transaction is committed.
     pub(super) fn keep(&mut self, staged: Staged) {
         self.meta = staged.meta;
+        self.counts = staged.counts;
         self.supply = staged.supply;
+        self.unnamed.handle_named(&staged.named);
         for row in staged.endpoints {
             self.known.put_endpoint(row);
         }
@@ -150,3 +164,10 @@ impl Writer {
         self.show();
     }
 }
+
+/// Numbers are reserved in blocks, so that the row of them is seldom written. After a
+/// crash what is left of a block is not used.
+const NUMBERS_RESERVED: i64 = 4_096;
+
+/// That an endpoint is named is noted anew after so long.
+pub(super) const NAMED_AGAIN: Duration = Duration::from_secs(3_600);

@@ -36,11 +36,11 @@ impl Writer {
         rows_max: usize,
     ) -> Result<Trimmed, StoreError> {
         let mut trimmed = Trimmed::default();
+        let bounds = Bounds {
+            rows_max,
+            until: Instant::now() + STEP_TIME,
+        };
         self.transact(|writer, staged| {
-            let bounds = Bounds {
-                rows_max,
-                until: Instant::now() + STEP_TIME,
-            };
             if let Some(over) = retention.jobs_over(now) {
                 writer.trim_jobs(millis(over), &bounds, &mut trimmed, staged)?;
             }
@@ -49,6 +49,9 @@ impl Writer {
             }
             Ok(())
         })?;
+        if !trimmed.more {
+            trimmed.more = self.forget_unnamed(now, retention)?;
+        }
         if !trimmed.more {
             trimmed.more = self.give_back()?;
         }
@@ -96,25 +99,20 @@ impl Writer {
 
     /// Forgets a job with all that it has; how many rows that were.
     fn forget_job(&self, job: &JobRow, staged: &mut Staged) -> Result<usize, Fault> {
-        let mut rows = self.forget_set_aside(job.number, staged)?;
-        rows += self.forget_settled("WHERE job = ?1", &[job.number], staged)?;
-        for (table, key) in [("events", "job"), ("idempotency", "job"), ("jobs", "id")] {
-            rows += self
-                .conn
-                .prepare_cached(&format!("DELETE FROM {table} WHERE {key} = ?1"))?
-                .execute([job.number])?;
-        }
-        if let Some((endpoint, _)) = job.webhook {
-            staged.name(endpoint, -1);
+        let mut rows = self.forget_deliveries(job.number)?;
+        for sql in [
+            "DELETE FROM events WHERE job = ?1",
+            "DELETE FROM idempotency WHERE job = ?1",
+            "DELETE FROM jobs WHERE id = ?1",
+        ] {
+            rows += self.conn.prepare_cached(sql)?.execute([job.number])?;
         }
         staged.jobs_gone.push(job.id.clone());
-        staged.meta.jobs -= 1;
+        staged.counts.jobs -= 1;
         Ok(rows)
     }
 
-    /// Forgets dead letters that were given up by `latest`. They are numbered in
-    /// that order, as long as nobody sets the clock: so the oldest are looked at in
-    /// every step, and of the rest a few, in turn.
+    /// Forgets dead letters that were given up by `latest`, the first of them first.
     fn trim_dead(
         &mut self,
         latest: i64,
@@ -122,40 +120,17 @@ impl Writer {
         trimmed: &mut Trimmed,
         staged: &mut Staged,
     ) -> Result<(), Fault> {
-        let mut after = 0;
         let mut dropped = 0;
-        while let Some((letter, died_at)) = self.next_dead(after)?
-            && died_at <= latest
-        {
+        while let Some(letter) = number(&self.conn, NEXT_DEAD, [latest])? {
             if dropped > 0 && bounds.reached(dropped) {
                 trimmed.more = true;
                 break;
             }
             self.drop_letter(letter, staged)?;
-            (after, dropped) = (letter, dropped + 1);
-        }
-        for _ in 0..SWEPT_A_STEP.min(bounds.rows_max.saturating_sub(dropped)) {
-            let Some((letter, died_at)) = self.next_dead(self.swept)? else {
-                self.swept = 0;
-                break;
-            };
-            self.swept = letter;
-            if died_at <= latest {
-                self.drop_letter(letter, staged)?;
-                dropped += 1;
-            }
+            dropped += 1;
         }
         trimmed.forgotten += dropped as u64;
         Ok(())
-    }
-
-    /// The number of the dead letter after that one, and when it was given up.
-    fn next_dead(&self, after: i64) -> Result<Option<(i64, i64)>, Fault> {
-        let mut next = self
-            .conn
-            .prepare_cached("SELECT id, died_at FROM dead_letters WHERE id > ?1 LIMIT 1")?;
-        let place = next.query_row([after], |row| Ok((row.get(0)?, row.get(1)?)));
-        Ok(place.optional()?)
     }
 
     /// Shortens the database by a few pages if many are free; says whether still
@@ -186,10 +161,11 @@ impl Writer {
 const NEXT_ENDED: &str = "SELECT ended_at, id FROM jobs \
     WHERE ended_at <= ?1 AND (ended_at, id) > (?2, ?3) ORDER BY ended_at, id LIMIT 1";
 
+const NEXT_DEAD: &str = "SELECT id FROM dead_letters \
+    WHERE due_at IS NULL AND died_at <= ?1 ORDER BY died_at LIMIT 1";
+
 /// A step begins nothing more after so long.
 const STEP_TIME: Duration = Duration::from_millis(10);
-/// Dead letters, beside the oldest, that are looked at in a step.
-const SWEPT_A_STEP: usize = 64;
 /// Free pages that are not worth giving back: 8 MiB.
 const FREE_PAGES_KEPT: i64 = 2_048;
 /// 1 MiB a step.

@@ -83,9 +83,9 @@ async fn a_damaged_attempt() {
         [attempt(2, 500)],
         "what can be read"
     );
-    names("attempts dlv_", store.delivery(id).await);
+    names("attempts ", store.delivery(id).await);
     names(
-        "attempts dlv_",
+        "attempts ",
         store.deliveries(&job("delivered"), all()).await,
     );
     assert!(store.deliveries(&job("sound"), all()).await.is_ok());
