@@ -127,7 +127,7 @@ fn counts(conn: &Connection) -> Result<[u64; 4], Fault> {
         count("SELECT count(*) FROM deliveries WHERE state = 0")?,
         count(
             "SELECT count(*) FROM dead_letters WHERE due_at IS NOT NULL
-               AND epoch NOT IN (SELECT epoch FROM jobs)",
+               AND (job_id, epoch) NOT IN (SELECT job_id, epoch FROM jobs)",
         )?,
         count("SELECT count(*) FROM dead_letters WHERE due_at IS NOT NULL")?,
         count("SELECT count(*) FROM deliveries WHERE attempt IS NOT NULL")?,
@@ -241,7 +241,7 @@ const RULES: &[(&str, &str)] = &[
         "SELECT 'deliveries ' || d.job || '-' || d.sequence || '-' || d.target
          FROM deliveries d JOIN jobs j ON j.id = d.job
          WHERE d.state = 0 AND d.generation > 0 AND NOT EXISTS
-           (SELECT 1 FROM dead_letters l WHERE l.epoch = j.epoch AND l.sequence = d.sequence
+           (SELECT 1 FROM dead_letters l WHERE l.job_id = j.job_id AND l.epoch = j.epoch AND l.sequence = d.sequence
               AND l.target = d.target AND l.due_at IS NOT NULL)
          UNION ALL SELECT 'dead_letters ' || delivery FROM dead_letters
          WHERE due_at IS NOT NULL AND endpoint NOT IN (SELECT endpoint FROM endpoints)",

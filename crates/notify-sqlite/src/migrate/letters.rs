@@ -31,7 +31,7 @@ impl Carrying<'_> {
         let event = letter.of.record.id();
         let others = "SELECT max(
                coalesce((SELECT max(d.target) + 1 FROM deliveries d JOIN jobs j ON j.id = d.job
-                         WHERE j.epoch = ?1 AND d.sequence = ?2), 0),
+                         WHERE j.job_id = ?3 AND j.epoch = ?1 AND d.sequence = ?2), 0),
                coalesce((SELECT max(target) + 1 FROM dead_letters
                          WHERE job_id = ?3 AND epoch = ?1 AND sequence = ?2), 0))";
         let key = params![

@@ -5,7 +5,7 @@ use std::time::Duration;
 use notify_core::delivery::{Attempt, DeliveryState};
 use notify_core::job::EventKind;
 use notify_core::ledger;
-use notify_core::{DeliveryId, Epoch, EventId, EventRecord, JobStatus, Timestamp};
+use notify_core::{DeliveryId, Epoch, EventId, EventRecord, JobId, JobStatus, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
@@ -130,14 +130,17 @@ impl DeliveryRow {
     /// is still there.
     pub(crate) fn listed(
         conn: &Connection,
+        job: &JobId,
         event: EventId,
         target: i64,
     ) -> Result<Option<i64>, Fault> {
         let mut listed = conn.prepare_cached(
             "SELECT d.number FROM jobs j JOIN deliveries d
-               ON d.job = j.id AND d.sequence = ?2 AND d.target = ?3 WHERE j.epoch = ?1",
+               ON d.job = j.id AND d.sequence = ?3 AND d.target = ?4
+             WHERE j.job_id = ?1 AND j.epoch = ?2",
         )?;
-        let key = params![event.epoch().to_string(), signed(event.sequence()), target];
+        let (epoch, sequence) = (event.epoch().to_string(), signed(event.sequence()));
+        let key = params![job.as_str(), epoch, sequence, target];
         Ok(listed.query_row(key, |row| row.get(0)).optional()?)
     }
 

@@ -151,7 +151,7 @@ impl Writer {
     /// The number in its job's list of what was given up, if it is still there.
     fn listed(&self, dead: &DeadRow) -> Result<Option<u64>, Fault> {
         let event = dead.of.record.id();
-        let number = rows::DeliveryRow::listed(&self.conn, event, dead.target)?;
+        let number = rows::DeliveryRow::listed(&self.conn, &dead.of.job, event, dead.target)?;
         Ok(number.map(unsigned))
     }
 }

@@ -100,7 +100,8 @@ fn redelivered_query() -> String {
     let columns = columns_of::<DeadRow>("l").join(", ");
     format!(
         "SELECT {columns}, j.id, e.id FROM dead_letters l INDEXED BY dead_letters_redelivered
-         LEFT JOIN jobs j ON j.epoch = l.epoch LEFT JOIN endpoints e ON e.endpoint = l.endpoint
+         LEFT JOIN jobs j ON j.job_id = l.job_id AND j.epoch = l.epoch
+         LEFT JOIN endpoints e ON e.endpoint = l.endpoint
          WHERE l.due_at IS NOT NULL ORDER BY l.id"
     )
 }
