@@ -168,7 +168,7 @@ impl Carrying<'_> {
              updated_at, ended_at, 0"
         );
         self.each(version_1::JOBS, &columns, |job: JobRow| {
-            job.insert(self.conn)?;
+            job.insert(self.conn, true)?;
             Ok(("id = ?1", vec![job.number]))
         })
     }

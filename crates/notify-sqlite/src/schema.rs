@@ -26,7 +26,9 @@
 //!   blocks. `jobs` and `dead_letters` count these if `exact` is 1, as an orderly
 //!   close leaves it; after a crash they are counted at opening.
 //! - **jobs**: written when a job is made, registered, changes its status, ends or
-//!   goes on. `sequence` is its newest event's of then: if there is a newer one, that
+//!   goes on. `told` is 1 once it may have a delivery: only then is it to be found by
+//!   its epoch, which comes in no order; `crc` leaves it out. `sequence` is its newest
+//!   event's of then: if there is a newer one, that
 //!   is when the job was last heard of, and else `updated_at`. `endpoint` is the
 //!   number of whom it tells. `ended_at` says since when it has ended with nothing
 //!   pending; only jobs without are looked at when the store is opened.
@@ -86,12 +88,13 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL,
   ended_at INTEGER,
+  told INTEGER NOT NULL,
   crc INTEGER NOT NULL
 ) STRICT",
     ),
     (
         "jobs_by_epoch",
-        "CREATE INDEX jobs_by_epoch ON jobs (epoch)",
+        "CREATE INDEX jobs_by_epoch ON jobs (epoch) WHERE told = 1",
     ),
     (
         "jobs_open",

@@ -98,11 +98,12 @@ impl JobRow {
         Self::one(conn, "WHERE id = ?1", [number])
     }
 
-    pub(crate) fn insert(&self, conn: &Connection) -> Result<(), Fault> {
+    /// Writes a new one. `told` if it may have a delivery.
+    pub(crate) fn insert(&self, conn: &Connection, told: bool) -> Result<(), Fault> {
         conn.prepare_cached(
             "INSERT INTO jobs (id, job_id, epoch, sequence, status, token, endpoint, filter,
-               created_at, updated_at, ended_at, crc)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+               created_at, updated_at, ended_at, told, crc)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute(params![
             self.number,
@@ -116,8 +117,16 @@ impl JobRow {
             millis(self.created_at),
             millis(self.updated_at),
             self.ended_at.map(millis),
+            told,
             self.sum(),
         ])?;
+        Ok(())
+    }
+
+    /// It has its first delivery.
+    pub(crate) fn tell(conn: &Connection, number: i64) -> Result<(), Fault> {
+        conn.prepare_cached("UPDATE jobs SET told = 1 WHERE id = ?1 AND told = 0")?
+            .execute([number])?;
         Ok(())
     }
 

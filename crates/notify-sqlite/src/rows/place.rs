@@ -41,7 +41,7 @@ impl Place {
         // Two jobs may have one epoch, if hardly ever: then it is told by its place.
         let sql = "SELECT j.id FROM jobs j JOIN deliveries d
                      ON d.job = j.id AND d.sequence = ?2 AND d.target = ?3
-                   WHERE j.epoch = ?1 AND d.delivery IS NULL";
+                   WHERE j.epoch = ?1 AND j.told = 1 AND d.delivery IS NULL";
         let (sequence, target) = (signed(event.sequence()), i64::from(target));
         let key = params![event.epoch().to_string(), sequence, target];
         if let Some(job) = super::number(conn, sql, key)? {

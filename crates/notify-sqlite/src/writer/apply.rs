@@ -118,7 +118,7 @@ impl Writer {
         };
         let job = rows::JobRow::of(row, endpoint);
         let Some(before) = before else {
-            job.insert(&self.conn)?;
+            job.insert(&self.conn, row.listed > 0 || row.webhook.is_some())?;
             staged.counts.jobs += 1;
             if let Some(endpoint) = endpoint {
                 staged.name(endpoint);
@@ -127,6 +127,9 @@ impl Writer {
         };
         if let Some(endpoint) = endpoint.filter(|_| before.webhook != row.webhook) {
             staged.name(endpoint);
+        }
+        if before.listed == 0 && row.listed > 0 {
+            rows::JobRow::tell(&self.conn, job.number)?;
         }
         let has_moved = before.ended_at != row.ended_at;
         // What the newest event says itself is not written here.
