@@ -1,16 +1,23 @@
 //! Bytes as hex, in the one spelling that is written and taken here: lower case.
 
-use std::fmt::Write as _;
-
 /// Appends `bytes` to `text`, two characters each.
 ///
 /// Where `text` has room for them nothing is allocated, so a secret that is
 /// written into what will be wiped leaves no copy.
 pub fn push(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
+    text.extend(
+        bytes
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .map(character),
+    );
+}
+
+fn character(half: u8) -> char {
+    char::from(match half {
+        0..=9 => b'0' + half,
+        _ => b'a' - 10 + half,
+    })
 }
 
 /// Reads `N` bytes: `None` unless `text` is 2·`N` of `[0-9a-f]`.

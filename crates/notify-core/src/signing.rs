@@ -22,6 +22,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 
+use crate::hex;
 use crate::time::Timestamp;
 
 pub use secret::{Keyring, Secret, SecretInvalid};
@@ -80,11 +81,7 @@ pub(crate) fn sign_at(keyring: &Keyring, id: &str, timestamp: &str, body: &[u8])
         .into_bytes();
     let mut timestamped = String::with_capacity(HEX_PREFIX.len() + 2 * TAG_BYTES);
     timestamped.push_str(HEX_PREFIX);
-    timestamped.extend(
-        tag.iter()
-            .flat_map(|byte| [byte >> 4, byte & 15])
-            .map(hex_digit),
-    );
+    hex::push(&mut timestamped, &tag);
     Signatures {
         standard,
         timestamped,
@@ -226,7 +223,7 @@ fn check_timestamped(
 ) -> Result<(), Forged> {
     let theirs = signature
         .strip_prefix(HEX_PREFIX)
-        .and_then(decode_hex)
+        .and_then(hex::decode::<TAG_BYTES>)
         .ok_or(Forged::SignatureMalformed(Scheme::Timestamped))?;
     let mut matched = Choice::from(0);
     for secret in secrets {
@@ -261,13 +258,6 @@ fn timestamped_mac(secret: &Secret, timestamp: &str, body: &[u8]) -> HmacSha256 
 /// What a signature of the timestamped scheme begins with.
 const HEX_PREFIX: &str = "sha256=";
 
-fn hex_digit(half: u8) -> char {
-    char::from(match half {
-        0..=9 => b'0' + half,
-        _ => b'a' - 10 + half,
-    })
-}
-
 const TAG_BYTES: usize = 32;
 
 const TAG_BASE64_BYTES: usize = 44;
@@ -293,24 +283,6 @@ fn decode_base64(text: &str) -> Option<[u8; TAG_BYTES]> {
     let mut tag = [0; TAG_BYTES + 1];
     let length = BASE64.decode_slice(text, &mut tag).ok()?;
     tag.get(..length)?.try_into().ok()
-}
-
-/// Lower-case hex only: that is the one spelling a sender writes.
-fn decode_hex(text: &str) -> Option<[u8; TAG_BYTES]> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
-        return None;
-    };
-    let pairs: &[[u8; 2]; TAG_BYTES] = pairs.try_into().ok()?;
-    let mut tag = [0; TAG_BYTES];
-    for (byte, [high, low]) in tag.iter_mut().zip(pairs) {
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
-    Some(tag)
 }
 
 /// Why a message is not trusted.
