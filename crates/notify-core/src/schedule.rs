@@ -39,6 +39,7 @@ use crate::delivery::{Attempt, DeadReason, Delivery, LaneKey, Leased, Outcome, S
 use crate::endpoint::Endpoint;
 use crate::id::{DeliveryId, EndpointId};
 use crate::job::EventKind;
+use crate::map::IdMap;
 use crate::retry::{RetryPolicy, Verdict, classify};
 use crate::store::Room;
 use crate::time::Timestamp;
@@ -53,11 +54,11 @@ pub struct Scheduler {
     limits: Limits,
     policy: RetryPolicy,
     seed: u64,
-    endpoints: HashMap<EndpointId, EndpointState>,
+    endpoints: IdMap<EndpointId, EndpointState>,
     hosts: HashMap<Arc<str>, HostState>,
     /// Endpoints that have something ready and room in their window, in turn.
     turns: VecDeque<EndpointId>,
-    in_flight: HashMap<DeliveryId, InFlight>,
+    in_flight: IdMap<DeliveryId, InFlight>,
     settles: VecDeque<Settle>,
     own_failures: OwnFailures,
     claim_wanted: bool,
@@ -97,10 +98,10 @@ impl Scheduler {
             limits,
             policy,
             seed,
-            endpoints: HashMap::new(),
+            endpoints: IdMap::default(),
             hosts: HashMap::new(),
             turns: VecDeque::new(),
-            in_flight: HashMap::new(),
+            in_flight: IdMap::default(),
             settles: VecDeque::new(),
             own_failures: OwnFailures::default(),
             claim_wanted: false,

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use notify_core::commit::CommitError;
 use notify_core::schedule::Scheduler;
-use notify_core::store::{Answer, Archive, Operation, Refusal, StoreError};
+use notify_core::store::{Answer, Archive, FreshIds, Operation, Refusal, StoreError};
 use notify_core::transport::{DynTransport, VetError};
 use notify_core::{EndpointUrl, JobId, Store, Timestamp};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -34,6 +34,7 @@ use crate::clock::{Clock, Steady};
 use crate::config::Settings;
 use crate::error::{Failure, NotifyError};
 use crate::live::{LiveJobs, Reader};
+use crate::random::FreshSupply;
 use admission::{Admission, Admitted};
 use committer::Driver;
 use dispatcher::Dispatcher;
@@ -54,6 +55,7 @@ pub(crate) struct Engine {
     /// Taken when the tasks start.
     calls: Mutex<Option<mpsc::UnboundedReceiver<Call>>>,
     tasks: OnceLock<tokio::sync::Mutex<JoinSet<()>>>,
+    fresh: FreshSupply,
 }
 
 /// What the engine's tasks and callers share.
@@ -140,6 +142,7 @@ impl Engine {
             shared: Arc::new(shared),
             calls: Mutex::new(Some(receiver)),
             tasks: OnceLock::new(),
+            fresh: FreshSupply::default(),
         }
     }
 
@@ -161,6 +164,11 @@ impl Engine {
 
     pub(crate) fn is_ready(&self) -> bool {
         *self.shared.phase.borrow() == Phase::Running
+    }
+
+    /// Ids for whatever an operation may create.
+    pub(crate) fn fresh_ids(&self) -> Result<FreshIds, NotifyError> {
+        self.fresh.draw()
     }
 
     /// The one place where a text becomes the URL of an endpoint.

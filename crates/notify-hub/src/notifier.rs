@@ -216,7 +216,7 @@ impl JobNotifier {
             webhook,
             has_global_secret: engine.settings().keyring.is_some(),
             progress_min_interval: engine.settings().progress_min_interval,
-            fresh: random::fresh_ids()?,
+            fresh: engine.fresh_ids()?,
         };
         let (id, unsent) = match engine.submit(Operation::Append(append), bytes).await? {
             Ok(Answer::Appended(Appended { record, unsent, .. })) => (record.id(), unsent),
@@ -239,7 +239,7 @@ impl JobNotifier {
         let engine = self.engine()?;
         let job = JobId::parse(job)?;
         let token = JobToken::from_random(&*random::secret_bytes()?);
-        register(engine, registration(job, token.hash(), true, None)?).await?;
+        register(engine, registration(engine, job, token.hash(), true, None)?).await?;
         Ok(token)
     }
 
@@ -263,7 +263,7 @@ impl JobNotifier {
             .as_ref()
             .and_then(|webhook| webhook.secret_if_new.clone());
         let token = JobToken::from_random(&*random::secret_bytes()?);
-        let registration = registration(job_id.clone(), token.hash(), false, webhook)?;
+        let registration = registration(engine, job_id.clone(), token.hash(), false, webhook)?;
         let registered = register(engine, registration).await?;
         let webhook_secret = made.filter(|_| registered.used_new_secret);
         Ok(CreatedJob {
@@ -477,6 +477,7 @@ fn swept(answer: Result<Answer, Refusal>) -> Result<u64, NotifyError> {
 }
 
 fn registration(
+    engine: &Engine,
     job: JobId,
     token: TokenHash,
     replace_token: bool,
@@ -487,6 +488,6 @@ fn registration(
         token,
         replace_token,
         webhook,
-        fresh: random::fresh_ids()?,
+        fresh: engine.fresh_ids()?,
     })
 }

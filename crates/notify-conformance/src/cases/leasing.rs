@@ -3,9 +3,8 @@
 use crate::Ask;
 use crate::ask;
 use notify_core::Archive;
-use std::collections::HashMap;
-
 use notify_core::delivery::{DeadReason, DeliveryState, Outcome};
+use notify_core::map::IdMap;
 use notify_core::store::{Batch, EndpointChange, Room};
 use notify_core::{JobEvent, Store, Timestamp};
 
@@ -131,7 +130,7 @@ pub async fn a_claim_keeps_to_the_room_of_each_endpoint(factory: &impl StoreFact
             rig.wait(secs(1));
         }
     }
-    let left = HashMap::from([
+    let left = IdMap::from_iter([
         (rig.endpoint_id(&url("b")).await, 3),
         (rig.endpoint_id(&url("c")).await, 0),
     ]);
@@ -162,7 +161,7 @@ pub async fn a_write_leases_where_there_is_room(factory: &impl StoreFactory) {
     });
     let may_lease = Room {
         each: 1,
-        left: HashMap::from([(a, 2)]),
+        left: IdMap::from_iter([(a, 2)]),
     };
     let written = rig
         .write_batch(Batch {

@@ -1,21 +1,19 @@
 //! Lanes at work: the rule carried out, deliveries that come and go, leasing.
 
-use std::collections::HashMap;
-
 use super::Deciding;
 use super::changes::{Changes, DeliveryChange, End, Grant, LaneChange};
 use super::rows::{DeliveryRow, LaneRows};
 use crate::delivery::{Attempt, DeadReason, LaneKey, Lease};
 use crate::event::EventRecord;
-use crate::id::EndpointId;
 use crate::lane::{self, LaneRow};
+use crate::map::{IdMap, IdSet};
 use crate::store::Room;
 use crate::time::Timestamp;
 
 /// The lanes of a batch, in the order in which they were fetched or made.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
-    places: HashMap<LaneKey, usize>,
+    places: IdMap<LaneKey, usize>,
     lanes: Vec<Lane>,
     /// By place, in the order in which the batch came to them.
     touched: Vec<usize>,
@@ -266,7 +264,7 @@ impl Deciding<'_> {
             }
         }
         due.sort_unstable();
-        let mut left_waiting: HashMap<EndpointId, ()> = HashMap::new();
+        let mut left_waiting = IdSet::default();
         for (_, number, place) in due {
             let Some(lane) = self.lanes.lanes.get_mut(place) else {
                 continue;
@@ -282,7 +280,7 @@ impl Deciding<'_> {
                 break;
             }
             if !room.take(id) {
-                if left_waiting.insert(id, ()).is_none() {
+                if left_waiting.insert(id) {
                     self.written.left_waiting.push(id);
                 }
                 continue;

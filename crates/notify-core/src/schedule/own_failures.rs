@@ -3,11 +3,11 @@
 //! No descriptor, no memory, a store that can't be read: such a thing fails all
 //! that is tried while it lasts, and trying again at once only feeds it.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::clock::ClockStep;
 use crate::id::DeliveryId;
+use crate::map::IdMap;
 use crate::time::Timestamp;
 
 /// The wait after the first failure; it doubles with each one in a row.
@@ -21,7 +21,7 @@ const REMEMBERED_MAX: usize = 4_096;
 #[derive(Debug, Default)]
 pub(super) struct OwnFailures {
     /// The last wait of each, and when it ends.
-    waits: HashMap<DeliveryId, (Duration, Timestamp)>,
+    waits: IdMap<DeliveryId, (Duration, Timestamp)>,
     total: u64,
 }
 

@@ -1,6 +1,5 @@
 //! What is written together, and what comes of each part of it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use crate::delivery::{DeadReason, LaneKey, Leased, Settle};
 use crate::endpoint::{Endpoint, EndpointUrl, EventFilter};
 use crate::event::{EventDraft, EventRecord, Fingerprint};
 use crate::id::{EndpointId, Epoch, EventId, IdempotencyKey, JobId};
+use crate::map::IdMap;
 use crate::signing::{Keyring, Secret};
 
 /// What is to be written as one transaction.
@@ -144,7 +144,7 @@ pub struct Room {
     /// For endpoints that are not named below.
     pub each: u32,
     /// For endpoints that have some already, or to which other rules apply.
-    pub left: HashMap<EndpointId, u32>,
+    pub left: IdMap<EndpointId, u32>,
 }
 
 impl Room {

@@ -8,6 +8,7 @@ use notify_core::delivery::{
 use notify_core::ledger::{
     Bounds, EndpointRow, Found, JobRow, KeyRow, LetterRow, Pending, Rows, Supply, Wants,
 };
+use notify_core::map::IdMap;
 use notify_core::store::{DeadFilter, JobView, Room, Sweep};
 use notify_core::{
     DeliveryId, EndpointId, EndpointUrl, EventId, EventRecord, IdempotencyKey, JobId, Timestamp,
@@ -24,15 +25,15 @@ pub(super) struct Tables {
     pub(super) job_ids: BTreeMap<u64, JobId>,
     /// Finished jobs with nothing pending, by when that became so.
     pub(super) ended: BTreeSet<(Timestamp, u64)>,
-    pub(super) endpoints: HashMap<EndpointId, Known>,
+    pub(super) endpoints: IdMap<EndpointId, Known>,
     pub(super) endpoint_ids: BTreeMap<u64, EndpointId>,
     pub(super) urls: HashMap<EndpointUrl, EndpointId>,
     /// Endpoints that nothing may name any more.
     pub(super) released: Vec<EndpointId>,
-    pub(super) deliveries: HashMap<DeliveryId, Delivery>,
+    pub(super) deliveries: IdMap<DeliveryId, Delivery>,
     pub(super) pending: Pending,
     pub(super) letters: BTreeMap<u64, Letter>,
-    pub(super) letter_numbers: HashMap<DeliveryId, u64>,
+    pub(super) letter_numbers: IdMap<DeliveryId, u64>,
     /// What jobs and deliveries occupy, roughly.
     pub(super) bytes: usize,
 }
@@ -98,14 +99,14 @@ impl Tables {
             jobs: HashMap::new(),
             job_ids: BTreeMap::new(),
             ended: BTreeSet::new(),
-            endpoints: HashMap::new(),
+            endpoints: IdMap::default(),
             endpoint_ids: BTreeMap::new(),
             urls: HashMap::new(),
             released: Vec::new(),
-            deliveries: HashMap::new(),
+            deliveries: IdMap::default(),
             pending: Pending::default(),
             letters: BTreeMap::new(),
-            letter_numbers: HashMap::new(),
+            letter_numbers: IdMap::default(),
             bytes: 0,
         }
     }

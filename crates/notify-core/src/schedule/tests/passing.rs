@@ -73,7 +73,7 @@ fn nothing_passes_those_who_were_left_waiting() {
     // A claim that had no room for it finds nothing out.
     let without = Room {
         each: 4,
-        left: [(behind, 0)].into(),
+        left: [(behind, 0)].into_iter().collect(),
     };
     scheduler.handle_claimed(&without, false);
     assert!(!scheduler.room_in_passing().has(behind));
