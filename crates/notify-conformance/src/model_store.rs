@@ -256,10 +256,17 @@ fn carry_out(
         }
         Operation::ChangeEndpoint { endpoint, change } => {
             let changed = match change {
-                EndpointChange::Enabled(enabled) => model.enable(endpoint, enabled),
-                EndpointChange::Keyring(secrets) => model.rotate(endpoint, *secrets),
+                EndpointChange::Enabled(enabled) => {
+                    model.enable(endpoint, enabled).ok_or(Refusal::NoEndpoint)?
+                }
+                EndpointChange::Rotate {
+                    secret,
+                    expire_old_after,
+                } => model
+                    .rotate(now, endpoint, *secret, expire_old_after)
+                    .map_err(refusal)?,
             };
-            Answer::Endpoint(Arc::new(changed.ok_or(Refusal::NoEndpoint)?.clone()))
+            Answer::Endpoint(Arc::new(changed.clone()))
         }
         Operation::Redeliver(sweep) => {
             let wanted = wanted(model, sweep.filter().clone());
@@ -270,6 +277,15 @@ fn carry_out(
             swept(model.drop_letters(wanted))
         }
     })
+}
+
+fn refusal(refused: model::Refusal) -> Refusal {
+    match refused {
+        model::Refusal::JobExists => Refusal::JobExists,
+        model::Refusal::SecretConflict => Refusal::SecretConflict,
+        model::Refusal::NoEndpoint => Refusal::NoEndpoint,
+        model::Refusal::RotationInProgress => Refusal::RotationInProgress,
+    }
 }
 
 fn register(
@@ -285,10 +301,7 @@ fn register(
         ids: ids(registration.fresh),
     };
     let registered = model.register(now, registration);
-    let registered = registered.map_err(|refused| match refused {
-        model::Refusal::JobExists => Refusal::JobExists,
-        model::Refusal::SecretConflict => Refusal::SecretConflict,
-    })?;
+    let registered = registered.map_err(refusal)?;
     Ok(Registered {
         epoch: registered.epoch,
         used_new_secret: registered.used_new_secret,

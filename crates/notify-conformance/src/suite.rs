@@ -169,7 +169,9 @@ macro_rules! store_suite {
                 a_secret_that_is_said_beats_the_one_for_new_endpoints
                 another_secret_for_a_known_endpoint_is_a_conflict
                 an_endpoint_without_its_own_secret_is_given_none
-                a_keyring_is_replaced_whole
+                a_rotated_secret_stays_active_for_a_while
+                a_third_active_secret_is_refused
+                rotations_at_one_moment_do_not_undo_each_other
                 an_unknown_endpoint_is_not_changed
                 endpoints_are_listed_newest_first
             }

@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use crate::endpoint::Endpoint;
 use crate::id::EndpointId;
-use crate::signing::Keyring;
+use crate::signing::{Keyring, RotationInProgress, Secret};
 use crate::store::{Answer, Batch, EndpointChange, Operation, Refusal, Room, Written};
 use crate::time::Timestamp;
 
@@ -203,11 +203,25 @@ impl<'a> Deciding<'a> {
         id: EndpointId,
         change: &EndpointChange,
     ) -> Result<Arc<Endpoint>, Refusal> {
-        self.rows.endpoint(id)?.ok_or(Refusal::NoEndpoint)?;
-        self.alter_endpoint(id, |endpoint| match change {
-            EndpointChange::Enabled(enabled) => endpoint.enabled = *enabled,
-            EndpointChange::Keyring(keyring) => endpoint.keyring = Some(Keyring::clone(keyring)),
-        });
+        let row = self.rows.endpoint(id)?.ok_or(Refusal::NoEndpoint)?;
+        match change {
+            EndpointChange::Enabled(enabled) => {
+                self.alter_endpoint(id, |endpoint| endpoint.enabled = *enabled);
+            }
+            EndpointChange::Rotate {
+                secret,
+                expire_old_after,
+            } => {
+                let (now, secret) = (self.now, Secret::clone(secret));
+                let keyring = match &row.endpoint.keyring {
+                    None => Keyring::new(secret),
+                    Some(own) => own
+                        .rotated(now, secret, now.plus(*expire_old_after))
+                        .map_err(|RotationInProgress| Refusal::RotationInProgress)?,
+                };
+                self.alter_endpoint(id, |endpoint| endpoint.keyring = Some(keyring));
+            }
+        }
         let row = self.rows.endpoint(id)?.ok_or(Refusal::NoEndpoint)?;
         Ok(Arc::clone(&row.endpoint))
     }

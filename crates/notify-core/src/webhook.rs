@@ -25,7 +25,7 @@ pub fn request(
     let id = delivery.record.id_text().to_owned();
     let timestamp = at.as_secs().to_string();
     let body = delivery.record.webhook_body(job);
-    let signatures = sign_at(keyring, &id, &timestamp, &body);
+    let signatures = sign_at(keyring, &id, at, &timestamp, &body);
     let headers = vec![
         ("content-type", "application/json".to_owned()),
         (WEBHOOK_ID, id),

@@ -33,7 +33,8 @@
 //!   number of whom it tells. `ended_at` says since when it has ended with nothing
 //!   pending; only jobs without are looked at when the store is opened.
 //! - **events**: `lifecycle` counts its job's lifecycle events, up to it.
-//! - **endpoints**: `named_at` is when it was last named, up to an hour later not
+//! - **endpoints**: `previous_secret` signs too until `previous_until`, or, without a
+//!   time, until it is replaced. `named_at` is when it was last named, up to an hour later not
 //!   noted. One that nothing names is forgotten in time.
 //! - **deliveries**: `target` is 0 for the job's own endpoint and 1 for the one that
 //!   the event named; with the job's `epoch` and the `sequence` it makes the id, which
@@ -137,6 +138,7 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
   url TEXT NOT NULL UNIQUE,
   secret TEXT,
   previous_secret TEXT,
+  previous_until INTEGER,
   enabled INTEGER NOT NULL,
   named_at INTEGER NOT NULL,
   crc INTEGER NOT NULL

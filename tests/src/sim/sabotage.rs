@@ -127,7 +127,8 @@ impl Sabotage {
     /// Falsifies what a request is signed with.
     pub(super) fn keyring(self, keyring: Keyring) -> Keyring {
         if self == Self::SignWithOldSecret {
-            Keyring::new(keyring.oldest().clone())
+            let oldest = keyring.previous().map(|(previous, _)| previous);
+            Keyring::new(oldest.unwrap_or(keyring.newest()).clone())
         } else {
             keyring
         }

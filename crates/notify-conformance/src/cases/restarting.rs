@@ -12,6 +12,7 @@ use notify_core::store::{
 };
 use notify_core::{DeliveryId, JobEvent, JobStatus, Keyring, Secret};
 
+use super::endpoints::rotation;
 use super::rig::{Rig, completed, everywhere, job, leased_sequences, secs, telling, url};
 use super::snapshot::{endpoint_lines, snapshot};
 use super::{DurableFactory, Restart};
@@ -232,9 +233,12 @@ pub async fn keys_tokens_and_secrets_are_kept(factory: &impl DurableFactory) {
         let token = registration.token;
         rig.register(registration).await.unwrap();
         let id = rig.endpoint_id(&url("a")).await;
-        let ring = Keyring::rotating(Secret::from_random([1; 32]), Secret::parse("old").unwrap());
+        let until = rig.now().plus(secs(60));
+        let [old, new] = ["old", "new"].map(|text| Secret::parse(text).unwrap());
+        let ring = Keyring::rotating(new, old, Some(until));
         for change in [
-            EndpointChange::Keyring(Box::new(ring.clone())),
+            rotation("old"),
+            rotation("new"),
             EndpointChange::Enabled(false),
         ] {
             rig.change_endpoint(id, change).await;

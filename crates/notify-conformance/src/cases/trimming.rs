@@ -8,6 +8,7 @@ use notify_core::store::{DeadFilter, EndpointChange, Store};
 use notify_core::{JobEvent, Keyring, Secret};
 
 use super::StoreFactory;
+use super::endpoints::rotation;
 use super::rig::{Rig, completed, job, secs, url};
 
 const RETENTION: Retention = Retention {
@@ -260,7 +261,7 @@ pub async fn what_is_known_of_an_endpoint_outlives_its_jobs(factory: &impl Store
     let rig = Rig::fresh(factory).await;
     let secret = Keyring::new(Secret::parse("own").unwrap());
     let changes = [
-        ("secret", EndpointChange::Keyring(Box::new(secret.clone()))),
+        ("secret", rotation("own")),
         ("disabled", EndpointChange::Enabled(false)),
     ];
     for (name, change) in changes {

@@ -9,7 +9,7 @@ use crate::endpoint::{Endpoint, EndpointUrl, EventFilter};
 use crate::event::{EventDraft, EventRecord, Fingerprint};
 use crate::id::{EndpointId, Epoch, EventId, IdempotencyKey, JobId};
 use crate::map::IdMap;
-use crate::signing::{Keyring, Secret};
+use crate::signing::Secret;
 
 /// What is to be written as one transaction.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +82,8 @@ pub enum Refusal {
     SecretConflict,
     /// There is no such endpoint.
     NoEndpoint,
+    /// The endpoint has two active secrets.
+    RotationInProgress,
     /// The store has no room for more jobs or deliveries now.
     Full,
     /// There is too little space left on the disk to accept more.
@@ -248,8 +250,14 @@ pub struct Registered {
 pub enum EndpointChange {
     /// Whether its deliveries are attempted.
     Enabled(bool),
-    /// Its own secrets.
-    Keyring(Box<Keyring>),
+    /// Another secret of its own. The one before stays active for a while; one that is
+    /// the newest already changes nothing.
+    Rotate {
+        /// The new one.
+        secret: Box<Secret>,
+        /// For how long the one before stays active.
+        expire_old_after: Duration,
+    },
 }
 
 /// A walk over dead letters, oldest first, in bounded steps. It ends with those

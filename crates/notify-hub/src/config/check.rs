@@ -168,7 +168,7 @@ fn keyring(config: &NotifierConfig) -> Result<Option<Keyring>, ConfigInvalid> {
             "previous_signing_secret",
             "is set, but signing_secret is not",
         )),
-        (Some(newest), Some(previous)) => Ok(Some(Keyring::rotating(newest, previous))),
+        (Some(newest), Some(previous)) => Ok(Some(Keyring::rotating(newest, previous, None))),
         (newest, None) => Ok(newest.map(Keyring::new)),
     }
 }

@@ -132,7 +132,8 @@ fn status_of(error: &NotifyError) -> StatusCode {
         NotifyError::JobFinished { .. }
         | NotifyError::JobExists
         | NotifyError::IdempotencyConflict
-        | NotifyError::EndpointSecretConflict => StatusCode::CONFLICT,
+        | NotifyError::EndpointSecretConflict
+        | NotifyError::RotationInProgress => StatusCode::CONFLICT,
         NotifyError::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
         NotifyError::ConfigInvalid(_)
         | NotifyError::NotReady(_)
@@ -213,6 +214,7 @@ mod tests {
             409,
             "endpoint_secret_conflict",
         );
+        check(NotifyError::RotationInProgress, 409, "rotation_in_progress");
         check(NotifyError::TooManyEvents, 422, "too_many_events");
         check(
             NotifyError::SigningSecretMissing,

@@ -41,7 +41,8 @@ impl Carrying<'_> {
             coalesce((SELECT max(died_at) FROM old_dead_letters), 0))";
         let newest = unsigned(number(self.conn, newest, [])?.unwrap_or_default());
         let named_at = millis(Timestamp::from_millis(newest));
-        let columns = format!("id, endpoint, url, secret, previous_secret, enabled, {named_at}, 0");
+        let columns =
+            format!("id, endpoint, url, secret, previous_secret, NULL, enabled, {named_at}, 0");
         self.each(version_1::ENDPOINTS, &columns, |endpoint: EndpointRow| {
             endpoint.insert(self.conn)?;
             Ok(("id = ?1", vec![endpoint.number]))

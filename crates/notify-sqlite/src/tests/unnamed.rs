@@ -1,6 +1,5 @@
 //! Endpoints that nothing names are forgotten in time, and no others.
 
-use notify_core::Keyring;
 use notify_core::retention::Retention;
 
 use super::*;
@@ -41,8 +40,10 @@ async fn what_nothing_names_is_forgotten() {
             ask(&store, NOW, enable(id, false)).await.unwrap();
         }
         if name == "secret" {
-            let keyring = Keyring::new(Secret::parse("a secret of its own").unwrap());
-            let change = EndpointChange::Keyring(Box::new(keyring));
+            let change = EndpointChange::Rotate {
+                secret: Box::new(Secret::parse("a secret of its own").unwrap()),
+                expire_old_after: Duration::ZERO,
+            };
             let operation = Operation::ChangeEndpoint {
                 endpoint: id,
                 change,

@@ -9,8 +9,9 @@ use notify_core::delivery::Delivery;
 use notify_core::job::EventKind;
 use notify_core::schedule::Scheduler;
 use notify_core::store::{Answer, StoreError, Trimmed};
-use notify_core::{DeliveryId, EndpointId, EndpointUrl, Secret, Timestamp};
+use notify_core::{DeliveryId, EndpointId, Timestamp};
 
+use super::operating::Secrets;
 use crate::sim::store::Done;
 
 /// What was due for so long, nobody will come for.
@@ -42,7 +43,7 @@ pub(super) struct Process {
     /// Leases that it was given and has not settled.
     pub(super) unsettled: BTreeSet<u128>,
     /// Secrets that endpoints have without its having heard so.
-    pub(super) unheard: Vec<(EndpointUrl, Vec<Secret>)>,
+    pub(super) unheard: Vec<Secrets>,
     /// Endpoints of which it has heard that they are disabled.
     pub(super) disabled: BTreeSet<EndpointId>,
 }
@@ -55,7 +56,7 @@ pub(super) struct StoreCall {
     pub(super) work: Work,
     pub(super) came: Option<Result<Came, StoreError>>,
     /// Secrets that endpoints have with it.
-    pub(super) secrets: Vec<(EndpointUrl, Vec<Secret>)>,
+    pub(super) secrets: Vec<Secrets>,
 }
 
 /// What a call of the store came to.

@@ -118,7 +118,7 @@ impl World {
             let delivery = &attempt.delivery;
             let mut request = webhook::request(delivery, &keyring, signed_at, self.plan.timeout);
             self.sabotage.request(delivery, &mut request);
-            let active = self.active_secrets(&attempt.delivery.endpoint.url);
+            let active = self.active_secrets(&attempt.delivery.endpoint.url, wall);
             let most = self.plan.limits.ready_per_endpoint_max;
             self.audit
                 .begins(self.moment(), &attempt.delivery, &request);
@@ -341,9 +341,13 @@ impl World {
         }
     }
 
-    fn active_secrets(&self, url: &EndpointUrl) -> Vec<Secret> {
+    fn active_secrets(&self, url: &EndpointUrl, wall: Timestamp) -> Vec<Secret> {
         let own = self.secrets.iter().find(|known| known.url == *url);
         let operators = || self.plan.operator_secret.iter().cloned().collect();
-        own.map_or_else(operators, |known| known.active.clone())
+        own.map_or_else(operators, |own| {
+            let known = own.known.iter();
+            let active = known.filter(|(_, until)| until.is_none_or(|until| wall < until));
+            active.map(|(secret, _)| secret.clone()).collect()
+        })
     }
 }

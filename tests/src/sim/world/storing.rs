@@ -2,9 +2,9 @@
 
 use notify_core::commit::Work;
 use notify_core::store::{Answer, Batch, Operation, Registered, StoreError, Trimmed, Written};
-use notify_core::{EndpointUrl, Secret};
 
 use super::World;
+use super::operating::Secrets;
 use super::process::{Came, StoreCall};
 use crate::sim::agenda::Step;
 use crate::sim::audit::Invariant;
@@ -223,8 +223,8 @@ impl World {
     }
 }
 
-/// Which secrets endpoints have with a batch, oldest first.
-fn new_secrets(batch: &Batch, done: &Done) -> Vec<(EndpointUrl, Vec<Secret>)> {
+/// Which secrets endpoints have with a batch.
+fn new_secrets(batch: &Batch, done: &Done) -> Vec<Secrets> {
     let answers = batch.operations.iter().zip(&done.answers);
     let known = answers.filter_map(|(operation, answer)| match (operation, answer) {
         (
@@ -235,13 +235,20 @@ fn new_secrets(batch: &Batch, done: &Done) -> Vec<(EndpointUrl, Vec<Secret>)> {
             })),
         ) => {
             let webhook = registration.webhook.as_ref()?;
-            Some((webhook.url.clone(), vec![webhook.secret_if_new.clone()?]))
+            Some(Secrets {
+                url: webhook.url.clone(),
+                known: vec![(webhook.secret_if_new.clone()?, None)],
+            })
         }
         (Operation::ChangeEndpoint { .. }, Ok(Answer::Endpoint(endpoint))) => {
-            let secrets = endpoint.keyring.as_ref()?.newest_first();
-            let mut secrets: Vec<Secret> = secrets.cloned().collect();
-            secrets.reverse();
-            Some((endpoint.url.clone(), secrets))
+            let keyring = endpoint.keyring.as_ref()?;
+            let previous = keyring.previous().into_iter();
+            let previous = previous.map(|(secret, until)| (secret.clone(), until));
+            let newest = (keyring.newest().clone(), None);
+            Some(Secrets {
+                url: endpoint.url.clone(),
+                known: previous.chain([newest]).collect(),
+            })
         }
         _ => None,
     });

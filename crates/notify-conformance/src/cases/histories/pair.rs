@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify_core::delivery::{DeliveryState, Leased, Outcome, Settle};
+use notify_core::endpoint::Endpoint;
 use notify_core::store::{
-    Append, Archive, Batch, DeadFilter, EndpointChange, List, Room, Store, Written,
+    Append, Archive, Batch, DeadFilter, EndpointChange, List, Refusal, Room, Store, StoreError,
+    Written,
 };
 use notify_core::{DeliveryId, EndpointUrl, Timestamp};
 
@@ -80,7 +82,13 @@ impl<S: Store> Pair<S> {
                 assert_eq!(ours, trim(&self.model, now, retention).await);
             }
             Step::Enable(at, enabled) => self.change(&at, EndpointChange::Enabled(enabled)).await,
-            Step::Rotate(at, ring) => self.change(&at, EndpointChange::Keyring(ring)).await,
+            Step::Rotate(at, secret, expire_old_after) => {
+                let change = EndpointChange::Rotate {
+                    secret,
+                    expire_old_after,
+                };
+                self.change(&at, change).await;
+            }
         }
     }
 
@@ -144,20 +152,13 @@ impl<S: Store> Pair<S> {
         {
             let ours = self
                 .store
-                .change_endpoint(self.now, ours.id, change.clone())
-                .await
-                .unwrap()
-                .unwrap();
-            let models = self
-                .model
-                .change_endpoint(self.now, models.id, change)
-                .await
-                .unwrap()
-                .unwrap();
-            assert_eq!(
-                (ours.enabled, &ours.keyring),
-                (models.enabled, &models.keyring)
-            );
+                .change_endpoint(self.now, ours.id, change.clone());
+            let models = self.model.change_endpoint(self.now, models.id, change);
+            let shown = |changed: Result<Result<Arc<Endpoint>, Refusal>, StoreError>| {
+                let changed = changed.unwrap()?;
+                Ok::<_, Refusal>((changed.enabled, changed.keyring.clone()))
+            };
+            assert_eq!(shown(ours.await), shown(models.await));
         }
     }
 

@@ -6,7 +6,7 @@ use notify_core::delivery::{DeadReason, Outcome};
 use notify_core::endpoint::EventFilter;
 use notify_core::retention::Retention;
 use notify_core::store::{Append, DeadFilter, RegisterWebhook, Registration, Store, Webhook};
-use notify_core::{DeliveryId, JobEvent, JobStatus, Keyring, Secret, Timestamp};
+use notify_core::{DeliveryId, JobEvent, JobStatus, Secret, Timestamp};
 
 use super::pair::Pair;
 use super::step::{OWN_SECRET, PLAIN, RoomFor, Step, everyone};
@@ -47,14 +47,13 @@ impl<S: Store> Pair<S> {
             }),
             84..89 => Step::Enable(url(draw.pick(&everyone())), draw.chance(65)),
             89..91 => {
-                let [newest, old] =
-                    [draw.number(), draw.number()].map(|number| secret(&number.to_string()));
-                let ring = if draw.chance(50) {
-                    Keyring::new(newest)
-                } else {
-                    Keyring::rotating(newest, old)
-                };
-                Step::Rotate(url(draw.pick(&OWN_SECRET)), Box::new(ring))
+                let secret = secret(&draw.number().to_string());
+                let expire_old_after = secs(draw.pick(&[0, 30, 300]));
+                Step::Rotate(
+                    url(draw.pick(&OWN_SECRET)),
+                    Box::new(secret),
+                    expire_old_after,
+                )
             }
             _ => Step::Wait(draw.pick(&[
                 Duration::from_millis(200),

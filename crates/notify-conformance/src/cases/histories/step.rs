@@ -5,7 +5,7 @@ use std::time::Duration;
 use notify_core::delivery::Outcome;
 use notify_core::retention::Retention;
 use notify_core::store::{Append, DeadFilter, Registration};
-use notify_core::{DeliveryId, EndpointUrl, Keyring};
+use notify_core::{DeliveryId, EndpointUrl, Secret};
 
 /// Endpoints that never have a secret of their own.
 pub(super) const PLAIN: [&str; 3] = ["a", "b", "c"];
@@ -28,7 +28,7 @@ pub(super) enum Step {
     Drop(DeadFilter),
     Trim(Retention),
     Enable(EndpointUrl, bool),
-    Rotate(EndpointUrl, Box<Keyring>),
+    Rotate(EndpointUrl, Box<Secret>, Duration),
     Wait(Duration),
 }
 
