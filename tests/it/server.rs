@@ -9,9 +9,11 @@
 mod backup;
 mod curl;
 mod durable;
+mod endpoints;
 mod events;
 mod jobs;
 mod json;
+mod letters;
 mod listen;
 mod refusals;
 mod settings;

@@ -402,6 +402,9 @@ fn wanted(model: &Model, filter: DeadFilter) -> impl Fn(&Letter) -> bool + use<>
             && at
                 .as_ref()
                 .is_none_or(|at| at.as_ref() == Some(&delivery.url))
+            && filter
+                .event
+                .is_none_or(|event| event == delivery.record.id())
             && filter.reason.is_none_or(|reason| reason == letter.reason)
             && filter.since.is_none_or(|since| letter.died_at >= since)
             && filter.until.is_none_or(|until| letter.died_at < until)

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -340,6 +341,8 @@ pub struct DeadLetter {
     pub died_at: Timestamp,
     /// The webhook's body, as JSON.
     pub payload: Value,
+    /// The webhook's body, byte for byte.
+    pub body: Bytes,
     /// Every attempt of the last generation, oldest first.
     pub history: Vec<Attempt>,
 }
@@ -397,6 +400,7 @@ impl DeadLetter {
                 .and_then(Attempt::failure)
                 .unwrap_or_default(),
             died_at,
+            body: body.clone(),
             payload: Text::read(&body)
                 .ok()
                 .and_then(|text| text.to_value().ok())

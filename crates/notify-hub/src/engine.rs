@@ -17,6 +17,7 @@
 mod admission;
 mod committer;
 mod dispatcher;
+mod trying;
 mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -27,7 +28,7 @@ use notify_core::schedule::Scheduler;
 use notify_core::store::{Answer, Archive, FreshIds, Operation, Refusal, StoreError};
 use notify_core::transport::{DynTransport, VetError};
 use notify_core::{EndpointUrl, JobId, Store, Timestamp};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::clock::{Clock, Steady};
@@ -38,6 +39,8 @@ use crate::random::FreshSupply;
 use admission::{Admission, Admitted};
 use committer::Driver;
 use dispatcher::Dispatcher;
+use trying::TRIED_AT_ONCE_MAX;
+pub use trying::TestAnswer;
 use watch::watch;
 
 /// What an engine is made of.
@@ -56,6 +59,8 @@ pub(crate) struct Engine {
     calls: Mutex<Option<mpsc::UnboundedReceiver<Call>>>,
     tasks: OnceLock<tokio::sync::Mutex<JoinSet<()>>>,
     fresh: FreshSupply,
+    /// Places for endpoints that are tried.
+    tries: Semaphore,
 }
 
 /// What the engine's tasks and callers share.
@@ -143,6 +148,7 @@ impl Engine {
             calls: Mutex::new(Some(receiver)),
             tasks: OnceLock::new(),
             fresh: FreshSupply::default(),
+            tries: Semaphore::new(TRIED_AT_ONCE_MAX),
         }
     }
 

@@ -52,11 +52,12 @@ pub use config::{
     ConfigInvalid, DeliveryConfig, EgressConfig, LimitsConfig, NotifierConfig, SecretText,
     StoreConfig, StreamLimits,
 };
+pub use engine::TestAnswer;
 pub use error::{Failure, NotifyError};
 pub use live::EndReason;
 pub use memory::{MemoryLimits, MemoryStore};
 pub use notifier::{Builder, CreatedJob, JobNotifier, JobSpec, WebhookSpec};
-pub use notify_core::store::{DeadFilter, JobView};
+pub use notify_core::store::{DeadFilter, JobView, List, Listed};
 pub use notify_core::{
     Attempt, DeadLetter, DeadReason, EventId, EventRecord, JobEvent, JobId, JobStatus, Span,
     Timestamp, Transport,

@@ -1,6 +1,8 @@
 //! The notifier: the one type that services hold.
 
 mod builder;
+mod dead_letters;
+mod endpoints;
 mod webhook;
 
 use std::sync::Arc;
@@ -8,12 +10,10 @@ use std::time::Duration;
 
 use notify_core::event::{EventContent, EventInvalid};
 use notify_core::store::{
-    Answer, Append, Appended, Archive, DeadFilter, JobView, List, Operation, Refusal,
-    RegisterWebhook, Registered, Registration, Sweep, Swept, TokenHash, Webhook,
+    Answer, Append, Appended, Archive, JobView, Operation, Refusal, RegisterWebhook, Registered,
+    Registration, TokenHash, Webhook,
 };
-use notify_core::{
-    DeadLetter, DeadReason, EventId, IdempotencyKey, JobEvent, JobId, JobStatus, Secret,
-};
+use notify_core::{DeadReason, EventId, IdempotencyKey, JobEvent, JobId, JobStatus, Secret};
 
 use crate::config::{ConfigInvalid, NotifierConfig};
 use crate::engine::Engine;
@@ -345,60 +345,6 @@ impl JobNotifier {
         Ok(self.engine()?.archive().job(&JobId::parse(job)?).await?)
     }
 
-    /// The newest 1,000 dead letters, oldest first.
-    ///
-    /// # Errors
-    /// [`NotifyError`] if the store fails.
-    pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, NotifyError> {
-        let list = List {
-            limit: 1_000,
-            cursor: None,
-        };
-        let listed = self
-            .engine()?
-            .archive()
-            .dead_letters(DeadFilter::default(), list)
-            .await?;
-        let mut letters = listed.items;
-        letters.reverse();
-        Ok(letters)
-    }
-
-    /// Forgets every dead letter.
-    ///
-    /// # Errors
-    /// [`NotifyError`] if the store fails.
-    pub async fn clear_dead_letters(&self) -> Result<(), NotifyError> {
-        let operation = Operation::DropDeadLetters(Sweep::all());
-        swept(self.engine()?.submit(operation, 0).await?)?;
-        Ok(())
-    }
-
-    /// Delivers dead letters after all: each that `filter` means becomes a
-    /// pending delivery of the next generation, in a lane of its own, and leaves
-    /// the list. It returns there if it fails again. Says how many. What has no URL
-    /// to be sent to stays.
-    ///
-    /// They are taken in bounded steps, and events are accepted in between. Those that
-    /// come to the list meanwhile stay.
-    ///
-    /// # Errors
-    /// [`NotifyError::FilterEmpty`] for a filter that names nothing, which is never
-    /// taken for everything; others if the store fails.
-    pub async fn redeliver(&self, filter: DeadFilter) -> Result<u64, NotifyError> {
-        let operation = Operation::Redeliver(Sweep::over(filter)?);
-        swept(self.engine()?.submit(operation, 0).await?)
-    }
-
-    /// As [`redeliver`](Self::redeliver), for every dead letter.
-    ///
-    /// # Errors
-    /// [`NotifyError`] if the store fails.
-    pub async fn redeliver_all(&self) -> Result<u64, NotifyError> {
-        let operation = Operation::Redeliver(Sweep::all());
-        swept(self.engine()?.submit(operation, 0).await?)
-    }
-
     /// How many unfinished jobs have a subscription.
     pub async fn active_channels(&self) -> usize {
         self.engine().map_or(0, |engine| engine.live().unfinished())
@@ -466,13 +412,6 @@ async fn register(engine: &Engine, registration: Registration) -> Result<Registe
         Ok(Answer::Registered(registered)) => Ok(registered),
         Ok(_) => Err(NotifyError::Internal),
         Err(refusal) => Err(refusal.into()),
-    }
-}
-
-fn swept(answer: Result<Answer, Refusal>) -> Result<u64, NotifyError> {
-    match answer? {
-        Answer::Swept(Swept { count, .. }) => Ok(count),
-        _ => Err(NotifyError::Internal),
     }
 }
 

@@ -238,6 +238,10 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
         "CREATE INDEX dead_letters_by_endpoint ON dead_letters (endpoint)",
     ),
     (
+        "dead_letters_by_event",
+        "CREATE INDEX dead_letters_by_event ON dead_letters (epoch, sequence)",
+    ),
+    (
         "dead_letters_by_age",
         "CREATE INDEX dead_letters_by_age ON dead_letters (died_at) WHERE due_at IS NULL",
     ),

@@ -88,6 +88,7 @@ pub async fn a_dead_letter_keeps_its_own_copy(factory: &impl StoreFactory) {
     );
     assert_eq!(letter.last_error, "HTTP status 500");
     let body = appended.record.webhook_body(&job("job"));
+    assert_eq!(letter.body, body);
     assert_eq!(
         letter.payload,
         serde_json::from_slice::<serde_json::Value>(&body).unwrap()
@@ -106,8 +107,16 @@ pub async fn dead_letters_are_found_by_each_field(factory: &impl StoreFactory) {
     let died_at = async |nth: usize| rig.dead(of(ids[nth])).await[0].died_at;
     let (second, last) = (died_at(1).await, died_at(3).await);
     let all = DeadFilter::default;
+    let third = rig.dead(of(ids[2])).await[0].event_id;
     let mut cases = filters(&ids, &job("one")).to_vec();
     cases.extend([
+        (
+            DeadFilter {
+                event: Some(third),
+                ..all()
+            },
+            vec![2],
+        ),
         (
             DeadFilter {
                 endpoint: Some(b),

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use notify_core::EventId;
 use notify_core::event::EventInvalid;
+use notify_core::store::StoreError;
 use notify_hub::NotifyError;
 use notify_sse::ErrorAnswer;
 use serde::Serialize;
@@ -45,6 +46,8 @@ pub(super) enum ApiError {
 impl ApiError {
     pub(super) const NO_ROUTE: Self = Self::NotFound("there is nothing at this path");
     pub(super) const NO_METHOD: Self = Self::MethodNotAllowed;
+    pub(super) const NO_DELIVERY: Self = Self::NotFound("there is no such delivery");
+    pub(super) const NO_LETTER: Self = Self::NotFound("there is no such dead letter");
     pub(super) const NO_JOB: Self = Self::NotFound("there is no such job");
 
     /// The notifier takes no calls now.
@@ -143,6 +146,12 @@ fn status_of(error: &NotifyError) -> StatusCode {
         NotifyError::EndpointUnknown => StatusCode::NOT_FOUND,
         NotifyError::RowDamaged(_) | NotifyError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        NotifyError::from(error).into()
     }
 }
 

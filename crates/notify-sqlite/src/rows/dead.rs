@@ -280,6 +280,14 @@ pub(crate) fn condition(filter: &DeadFilter) -> (String, Vec<Value>) {
             filter.endpoint.map(|id| id.to_string().into()),
         ),
         (
+            "epoch =",
+            filter.event.map(|id| id.epoch().to_string().into()),
+        ),
+        (
+            "sequence =",
+            filter.event.map(|id| signed(id.sequence()).into()),
+        ),
+        (
             "reason =",
             filter.reason.map(|reason| reason_code(reason).into()),
         ),

@@ -179,6 +179,7 @@ impl<S: Store> Pair<S> {
             delivery: None,
             job: draw.chance(30).then(|| job(draw.pick(&JOBS))),
             endpoint: None,
+            event: None,
             reason: draw.chance(30).then(|| draw.pick(&DeadReason::ALL)),
             since: draw.chance(30).then(|| Timestamp::from_millis(since)),
             until: draw
