@@ -108,14 +108,18 @@ impl Store for ModelStore {
                 written.answers.push(answer);
             }
             let mut room = batch.may_lease.clone();
-            let leased = model.lease(now, &lanes, |endpoint| room.take(endpoint));
+            let leased = model.lease(now, &lanes, |endpoint, json_bytes| {
+                room.take(endpoint, json_bytes)
+            });
             finish(model, now, leased, written)
         })
     }
 
     fn claim(&self, now: Timestamp, mut room: Room, limit: usize) -> StoreResult<'_, Written> {
         self.at(now, |model| {
-            let leased = model.claim(now, limit, |endpoint| room.take(endpoint));
+            let leased = model.claim(now, limit, |endpoint, json_bytes| {
+                room.take(endpoint, json_bytes)
+            });
             finish(model, now, leased, Written::default())
         })
     }

@@ -126,6 +126,7 @@ macro_rules! store_suite {
                 next_due_is_the_earliest_of_heads_to_come
                 a_clock_that_jumps_back_leases_nothing_early
                 a_claim_keeps_to_the_room_of_each_endpoint
+                nothing_is_leased_once_the_bytes_are_used_up
                 a_write_leases_where_there_is_room
                 a_disabled_endpoint_is_not_attempted
                 a_receiver_that_is_gone_is_disabled_at_once
@@ -240,6 +241,7 @@ macro_rules! store_suite {
                 an_acknowledged_event_survives_at_once
                 a_sequence_that_left_the_log_is_not_reused
                 leases_are_void_after_a_restart
+                what_waited_is_as_large_as_it_was
                 a_settled_delivery_stays_settled
                 a_retry_keeps_its_due_time_and_attempts
                 the_minute_of_a_failing_event_runs_on

@@ -146,6 +146,21 @@ pub struct Delivery {
     pub attempts_made: u32,
 }
 
+impl Delivery {
+    /// What one occupies beyond its event's JSON, roughly, in bytes.
+    pub const BYTES_MIN: u64 = 512;
+
+    /// What it occupies in memory, roughly, in bytes.
+    pub fn bytes(&self) -> u64 {
+        Self::bytes_of(self.record.json_bytes())
+    }
+
+    /// What one occupies of whose event there is so much JSON.
+    pub fn bytes_of(json_bytes: u32) -> u64 {
+        Self::BYTES_MIN + u64::from(json_bytes)
+    }
+}
+
 /// Proof that its holder may attempt a delivery. Opaque; a store that finds it
 /// out of date settles nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -190,6 +190,9 @@ pub struct LimitsConfig {
     /// dead letter. From nine tenths of `pending_deliveries_max` on it is 1,000 at
     /// most. Default 100,000.
     pub pending_per_endpoint_max: usize,
+    /// What webhooks occupy that are being sent or are next, in bytes: each its event
+    /// and 512. The rest waits in the store. Default 256 MiB.
+    pub ready_bytes_max: u64,
     /// Jobs kept in memory, in bytes. Default 1 GiB.
     pub memory_bytes_max: usize,
     /// Dead letters kept in memory; the oldest leave first. Default 1,000.
@@ -211,6 +214,7 @@ impl Default for LimitsConfig {
             event_bytes_max: 256 * 1024,
             pending_deliveries_max: 1_000_000,
             pending_per_endpoint_max: 100_000,
+            ready_bytes_max: 256 * 1024 * 1024,
             memory_bytes_max: 1024 * 1024 * 1024,
             dead_letters_in_memory_max: 1_000,
             waiting_operations_max: 4_096,

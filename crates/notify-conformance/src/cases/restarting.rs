@@ -8,7 +8,7 @@ use notify_core::delivery::{DeadReason, DeliveryState, Outcome, Settle};
 use notify_core::endpoint::EventFilter;
 use notify_core::lane::OVERTAKEN_AFTER;
 use notify_core::store::{
-    DeadFilter, EndpointChange, Refusal, RegisterWebhook, Registration, StaleLease, Store,
+    DeadFilter, EndpointChange, Refusal, RegisterWebhook, Registration, Room, StaleLease, Store,
 };
 use notify_core::{DeliveryId, JobEvent, JobStatus, Keyring, Secret};
 
@@ -152,6 +152,40 @@ pub async fn leases_are_void_after_a_restart(factory: &impl DurableFactory) {
             .into_iter()
             .map(|leased| rig.end(leased, Outcome::Delivered));
         assert_eq!(rig.settle_all(settles.collect()).await.settles, [Ok(()); 3]);
+    }
+}
+
+pub async fn what_waited_is_as_large_as_it_was(factory: &impl DurableFactory) {
+    for how in Restart::ALL {
+        let rig = Rig::fresh(factory).await;
+        let large = |event: JobEvent| JobEvent {
+            error: Some("x".repeat(1_000)),
+            ..event
+        };
+        let append = rig.append_for(&url("again"), "again", large(JobEvent::queued()));
+        rig.accept(append).await;
+        let leased = rig.claim_one().await;
+        let reason = DeadReason::Exhausted;
+        rig.settle(leased, Outcome::Dead { reason }).await;
+        assert_eq!(
+            rig.store
+                .redeliver(rig.now(), DeadFilter::default())
+                .await
+                .unwrap(),
+            1
+        );
+        for (name, event) in [("a", JobEvent::queued()), ("b", JobEvent::processing(1))] {
+            rig.accept(rig.append_for(&url(name), name, large(event)))
+                .await;
+        }
+        let rig = rig.restarted(factory, how).await;
+        for _ in 0..3 {
+            let room = Room {
+                bytes: 1_000,
+                ..everywhere()
+            };
+            assert_eq!(rig.claim_with(room, 9).await.len(), 1, "{how:?}");
+        }
     }
 }
 

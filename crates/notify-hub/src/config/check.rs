@@ -97,6 +97,7 @@ impl Settings {
                     1,
                     10_000,
                 )?,
+                ready_bytes_max: limits.ready_bytes_max,
                 ..Limits::default()
             },
             retention: Retention {
