@@ -37,7 +37,7 @@ use notify_core::{DeliveryId, EndpointUrl, Epoch, EventId, IdempotencyKey, JobId
 pub use deliveries::{End, Stale};
 pub use endpoints::{Refusal, Wish};
 pub use jobs::{Accepted, Event, NewIds, Refused, Registered, Registration};
-pub use retention::Trimmed;
+pub use retention::{LettersRoom, Trimmed};
 
 use crate::Bounds;
 

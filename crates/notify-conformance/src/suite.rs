@@ -149,6 +149,10 @@ macro_rules! store_suite {
                 dead_letters_are_found_by_each_field
                 dead_letters_of_one_moment_are_paged_once_each
                 dropping_forgets_what_matches
+                of_an_endpoint_with_too_many_the_oldest_make_room
+                making_room_for_dead_letters_keeps_to_its_limit
+                of_the_largest_endpoint_the_oldest_make_room
+                what_is_redelivered_or_dropped_takes_no_room
             }
             redelivering {
                 a_redelivery_is_the_next_generation
@@ -249,6 +253,7 @@ macro_rules! store_suite {
                 a_redelivery_survives
                 what_was_forgotten_stays_forgotten
                 retention_counts_from_before_the_restart
+                dead_letters_of_before_the_restart_make_room
                 a_crash_during_recovery_loses_nothing
             }
         }

@@ -280,6 +280,15 @@ impl Attempt {
     /// The longest snippet, in bytes.
     pub const SNIPPET_BYTES_MAX: usize = 1_024;
 
+    /// What one occupies beyond its texts, roughly, in bytes.
+    pub const BYTES_MIN: u64 = 128;
+
+    /// What it occupies, roughly, in bytes.
+    pub fn bytes(&self) -> u64 {
+        let texts = [&self.error, &self.snippet].into_iter().flatten();
+        Self::BYTES_MIN + texts.map(|text| text.len() as u64).sum::<u64>()
+    }
+
     /// What went wrong, as one line of text; `None` for a success.
     pub fn failure(&self) -> Option<String> {
         match (&self.error, self.status) {
@@ -387,6 +396,13 @@ impl Undelivered {
             url: delivery.endpoint.url.as_str().to_owned(),
             generation: delivery.generation,
         }
+    }
+
+    /// What its dead letter occupies with these attempts, roughly, in bytes.
+    pub fn bytes(&self, history: &[Attempt]) -> u64 {
+        let attempts = history.iter().map(Attempt::bytes);
+        let text = self.url.len() as u64;
+        Delivery::bytes_of(self.record.json_bytes()) + text + attempts.sum::<u64>()
     }
 }
 

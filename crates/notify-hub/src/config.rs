@@ -5,6 +5,7 @@ mod check;
 use std::fmt;
 
 use notify_core::Span;
+use notify_core::retention::Retention;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -170,8 +171,8 @@ pub struct StoreConfig {
 impl Default for StoreConfig {
     fn default() -> Self {
         Self {
-            retention: Span(std::time::Duration::from_secs(24 * 3_600)),
-            dead_letter_retention: Span(std::time::Duration::from_secs(30 * 86_400)),
+            retention: Span(Retention::DEFAULT.jobs),
+            dead_letter_retention: Span(Retention::DEFAULT.dead_letters),
             min_free_bytes: 64 * 1024 * 1024,
         }
     }
@@ -197,6 +198,12 @@ pub struct LimitsConfig {
     pub memory_bytes_max: usize,
     /// Dead letters kept in memory; the oldest leave first. Default 1,000.
     pub dead_letters_in_memory_max: usize,
+    /// Dead letters of one endpoint, or of a job where they came to none; the oldest
+    /// leave first. Default 10,000.
+    pub dead_letters_per_endpoint_max: u64,
+    /// Dead letters altogether, in bytes; the oldest of the endpoint that has most
+    /// leave first. Default 4 GiB.
+    pub dead_letter_bytes_max: u64,
     /// Calls that wait for their commit. Default 4,096.
     pub waiting_operations_max: usize,
     /// Bytes that wait for their commit. Default 64 MiB.
@@ -217,6 +224,8 @@ impl Default for LimitsConfig {
             ready_bytes_max: 256 * 1024 * 1024,
             memory_bytes_max: 1024 * 1024 * 1024,
             dead_letters_in_memory_max: 1_000,
+            dead_letters_per_endpoint_max: Retention::DEFAULT.dead_letters_per_endpoint_max,
+            dead_letter_bytes_max: Retention::DEFAULT.dead_letter_bytes_max,
             waiting_operations_max: 4_096,
             waiting_bytes_max: 64 * 1024 * 1024,
             admission_wait_ms: 250,

@@ -104,6 +104,7 @@ impl Plan {
             retention: Retention {
                 jobs: Duration::from_secs(*rng.pick(&[1, 20, 86_400])?),
                 dead_letters: Duration::from_secs(30 * 86_400),
+                ..Retention::DEFAULT
             },
             store_millis_max: *rng.pick(&[0, 3, 40])?,
             jobs: jobs.collect::<Option<Vec<_>>>()?,

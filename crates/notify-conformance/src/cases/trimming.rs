@@ -13,6 +13,7 @@ use super::rig::{Rig, completed, job, secs, url};
 const RETENTION: Retention = Retention {
     jobs: secs(60),
     dead_letters: secs(600),
+    ..Retention::DEFAULT
 };
 
 async fn trim<S: Store>(rig: &Rig<S>) -> u64 {

@@ -24,6 +24,7 @@ const LIMITS: CommitLimits = CommitLimits {
 const RETENTION: Retention = Retention {
     jobs: Duration::from_secs(86_400),
     dead_letters: Duration::from_secs(86_400),
+    ..Retention::DEFAULT
 };
 
 const fn ms(millis: u64) -> Duration {
@@ -223,6 +224,7 @@ fn claiming_writing_and_trimming_take_turns() {
                 let trimmed = Trimmed {
                     forgotten: 1,
                     more: true,
+                    ..Trimmed::default()
                 };
                 committer.handle_trimmed(at, trimmed);
                 't'

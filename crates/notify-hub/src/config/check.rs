@@ -103,6 +103,8 @@ impl Settings {
             retention: Retention {
                 jobs: config.store.retention.0,
                 dead_letters: config.store.dead_letter_retention.0,
+                dead_letters_per_endpoint_max: limits.dead_letters_per_endpoint_max,
+                dead_letter_bytes_max: limits.dead_letter_bytes_max,
             },
             event_limits: EventLimits {
                 event_bytes_max: within("limits.event_bytes_max", limits.event_bytes_max, 1, mib)?,

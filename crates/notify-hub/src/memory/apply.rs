@@ -4,6 +4,7 @@ use notify_core::delivery::{Attempt, DeliveryState, Undelivered};
 use notify_core::ledger::{
     Bounds, Changed, Changes, Decided, DeliveryChange, End, EndpointRow, Grant, JobRow,
 };
+use notify_core::retention::Holder;
 use notify_core::store::Written;
 use notify_core::{EndpointId, JobId, Timestamp};
 
@@ -204,16 +205,19 @@ impl Tables {
 
     fn keep_letter(&mut self, number: u64, letter: Letter) {
         self.letter_numbers.insert(letter.of.id, number);
+        self.holders.add(&Holder::of(&letter.of), letter.bytes());
         self.letters.insert(number, letter);
         while self.letters.len() > self.limits.dead_letters_max
             && let Some((&oldest, _)) = self.letters.first_key_value()
         {
             self.take_letter(oldest);
+            self.crowded_out += 1;
         }
     }
 
     pub(super) fn take_letter(&mut self, number: u64) -> Option<Letter> {
         let letter = self.letters.remove(&number)?;
+        self.holders.remove(&Holder::of(&letter.of), letter.bytes());
         if self.letter_numbers.get(&letter.of.id) == Some(&number) {
             self.letter_numbers.remove(&letter.of.id);
         }

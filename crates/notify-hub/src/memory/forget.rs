@@ -1,7 +1,7 @@
 //! Forgetting: what is past its retention, and what nothing names any more.
 
 use notify_core::ledger::Bounds;
-use notify_core::retention::Retention;
+use notify_core::retention::{Holder, Retention};
 use notify_core::store::Trimmed;
 use notify_core::{DeliveryId, EndpointId, Timestamp};
 
@@ -29,6 +29,21 @@ impl Tables {
             rows += self.forget_job(number);
             trimmed.forgotten += 1;
         }
+        self.trim_letters(now, retention, rows_max, &mut trimmed);
+        trimmed.crowded_out = std::mem::take(&mut self.crowded_out);
+        trimmed.forgotten += trimmed.crowded_out;
+        self.forget_released();
+        trimmed
+    }
+
+    /// Forgets dead letters whose time is over, and then those that have to make room.
+    fn trim_letters(
+        &mut self,
+        now: Timestamp,
+        retention: Retention,
+        rows_max: usize,
+        trimmed: &mut Trimmed,
+    ) {
         // Not in order: the clock may have been wrong when one was given up.
         let over = retention.dead_letters_over(now);
         let letters = self.letters.iter();
@@ -36,13 +51,30 @@ impl Tables {
             .filter(|(_, letter)| over.is_some_and(|over| letter.died_at <= over))
             .map(|(&number, _)| number);
         let numbers: Vec<u64> = numbers.take(rows_max.saturating_add(1)).collect();
-        trimmed.more |= numbers.len() > rows_max;
-        for number in numbers.into_iter().take(rows_max) {
+        let mut left = rows_max;
+        for number in numbers {
+            if left == 0 {
+                trimmed.more = true;
+                return;
+            }
             self.take_letter(number);
             trimmed.forgotten += 1;
+            left -= 1;
         }
-        self.forget_released();
-        trimmed
+        while let Some(holder) = self.holders.next_to_leave(&retention).cloned() {
+            if left == 0 {
+                trimmed.more = true;
+                return;
+            }
+            let mut letters = self.letters.iter();
+            let oldest = letters.find(|(_, letter)| Holder::of(&letter.of) == holder);
+            match oldest.map(|(&number, _)| number) {
+                Some(oldest) => drop(self.take_letter(oldest)),
+                None => self.holders.forget(&holder),
+            }
+            self.crowded_out += 1;
+            left -= 1;
+        }
     }
 
     /// Forgets a job with all that it has; how many rows that were.

@@ -8,6 +8,7 @@ use notify_core::delivery::{
 use notify_core::ledger::{
     Bounds, EndpointRow, Found, JobRow, KeyRow, LetterRow, Pending, Rows, Supply, Wants,
 };
+use notify_core::retention::Holders;
 use notify_core::store::{DeadFilter, JobView, Room, Sweep};
 use notify_core::{
     DeliveryId, EndpointId, EndpointUrl, EventId, EventRecord, IdempotencyKey, JobId, Timestamp,
@@ -33,6 +34,9 @@ pub(super) struct Tables {
     pub(super) pending: Pending,
     pub(super) letters: BTreeMap<u64, Letter>,
     pub(super) letter_numbers: HashMap<DeliveryId, u64>,
+    pub(super) holders: Holders,
+    /// Dead letters that have left since the last trim for want of room.
+    pub(super) crowded_out: u64,
     /// What jobs and deliveries occupy, roughly.
     pub(super) bytes: usize,
 }
@@ -82,6 +86,10 @@ impl Letter {
         DeadLetter::new(&self.of, self.reason, self.history.clone(), self.died_at)
     }
 
+    pub(super) fn bytes(&self) -> u64 {
+        self.of.bytes(&self.history)
+    }
+
     pub(super) fn matches(&self, filter: &DeadFilter) -> bool {
         filter.is_empty() || filter.matches(&self.shown())
     }
@@ -106,6 +114,8 @@ impl Tables {
             pending: Pending::default(),
             letters: BTreeMap::new(),
             letter_numbers: HashMap::new(),
+            holders: Holders::default(),
+            crowded_out: 0,
             bytes: 0,
         }
     }

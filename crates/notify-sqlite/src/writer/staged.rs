@@ -10,6 +10,7 @@ use notify_core::ledger::{Changed, Changes, Supply};
 use notify_core::{JobId, Timestamp};
 
 use super::Writer;
+use super::letters::LetterChange;
 use crate::error::Fault;
 use crate::rows::{Counts, EndpointRow, MetaRow, signed};
 
@@ -26,6 +27,9 @@ pub(super) struct Staged {
     /// Deliveries without which their lanes go on.
     pub(super) aside: Vec<(LaneKey, u64)>,
     pub(super) jobs_gone: Vec<JobId>,
+    /// Dead letters that came or went. What is known of them has changed at once, so
+    /// that the next one sees it.
+    pub(super) letters: Vec<LetterChange>,
     endpoints: Vec<EndpointRow>,
     pub(super) endpoints_gone: Vec<EndpointRow>,
 }
@@ -40,6 +44,7 @@ impl Staged {
             decided: None,
             aside: Vec::new(),
             jobs_gone: Vec::new(),
+            letters: Vec::new(),
             endpoints: Vec::new(),
             endpoints_gone: Vec::new(),
         }

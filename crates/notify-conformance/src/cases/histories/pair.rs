@@ -31,6 +31,8 @@ pub(super) struct Pair<S> {
     /// Makes appends and registrations.
     pub(super) desk: Rig<()>,
     pub(super) restarted: bool,
+    /// No endpoint is ever forgotten, so each is one holder of dead letters.
+    pub(super) is_anchored: bool,
 }
 
 impl<S: Store> Pair<S> {
@@ -45,6 +47,7 @@ impl<S: Store> Pair<S> {
             deliveries: Vec::new(),
             desk: Rig::over(()),
             restarted: false,
+            is_anchored: false,
         }
     }
 
@@ -81,6 +84,14 @@ impl<S: Store> Pair<S> {
             }
             Step::Enable(at, enabled) => self.change(&at, EndpointChange::Enabled(enabled)).await,
             Step::Rotate(at, ring) => self.change(&at, EndpointChange::Keyring(ring)).await,
+        }
+    }
+
+    /// Sees to it that no endpoint is ever forgotten.
+    pub(super) async fn anchor(&mut self) {
+        self.is_anchored = true;
+        for registration in self.plan_anchors() {
+            self.carry_out(Step::Register(Box::new(registration))).await;
         }
     }
 
