@@ -20,7 +20,6 @@ mod decide;
 mod deliveries;
 mod fetch;
 mod fold;
-mod isolate;
 mod known;
 mod letters;
 mod load;

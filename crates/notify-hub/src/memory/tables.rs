@@ -1,6 +1,7 @@
 //! The tables, and how rows are found in them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use notify_core::delivery::{
     Attempt, DeadLetter, DeadReason, DeliveryState, DeliveryView, LaneKey, Undelivered,
@@ -9,7 +10,7 @@ use notify_core::ledger::{
     Bounds, EndpointRow, Found, JobRow, KeyRow, LetterRow, Pending, Rows, Supply, Wants,
 };
 use notify_core::retention::Holders;
-use notify_core::store::{DeadFilter, JobView, Room, Sweep};
+use notify_core::store::{DeadFilter, JobView, Sweep};
 use notify_core::{
     DeliveryId, EndpointId, EndpointUrl, EventId, EventRecord, IdempotencyKey, JobId, Timestamp,
 };
@@ -39,6 +40,9 @@ pub(super) struct Tables {
     pub(super) crowded_out: u64,
     /// What jobs and deliveries occupy, roughly.
     pub(super) bytes: usize,
+    /// Deciding over what names this job panics.
+    #[cfg(test)]
+    pub(super) panics_at: Option<JobId>,
 }
 
 #[derive(Debug)]
@@ -117,6 +121,8 @@ impl Tables {
             holders: Holders::default(),
             crowded_out: 0,
             bytes: 0,
+            #[cfg(test)]
+            panics_at: None,
         }
     }
 
@@ -168,9 +174,9 @@ impl Tables {
     }
 
     /// The lanes that may be claimed, with their endpoints.
-    pub(super) fn fetch_due(&self, now: Timestamp, room: &Room, limit: usize) -> Rows {
+    pub(super) fn fetch_due(&self, lanes: &[Arc<LaneKey>]) -> Rows {
         let mut rows = Rows::new();
-        for key in self.pending.due(now, room, limit) {
+        for key in lanes {
             if rows.wants_endpoint(key.endpoint) {
                 rows.put_endpoint(key.endpoint, self.endpoint_row(key.endpoint));
             }
@@ -179,7 +185,7 @@ impl Tables {
             {
                 rows.put_job(key.job.clone(), Found::Row(job.row.clone()));
             }
-            rows.put_lane(LaneKey::clone(&key), self.pending.lane(&key));
+            rows.put_lane(LaneKey::clone(key), self.pending.lane(key));
         }
         rows
     }
