@@ -206,6 +206,7 @@ macro_rules! store_suite {
                 a_redelivery_puts_retention_off
                 a_forgotten_job_begins_anew
                 what_is_known_of_an_endpoint_outlives_its_jobs
+                what_is_known_of_an_endpoint_that_nothing_names_goes_in_time
             }
             clock {
                 a_clock_set_back_lengthens_no_wait

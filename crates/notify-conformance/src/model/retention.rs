@@ -78,7 +78,26 @@ impl Model {
             trimmed.forgotten += 1;
         }
         trimmed.more |= is_any_left_over;
+        self.forget_endpoints(now, letters_kept);
         trimmed
+    }
+
+    /// Forgets endpoints that were seen to be named for the last time as long ago as
+    /// dead letters are kept.
+    fn forget_endpoints(&mut self, now: Timestamp, kept: Duration) {
+        for endpoint in std::mem::take(&mut self.endpoints) {
+            let url = &endpoint.url;
+            let tells = |job: &Job| job.webhook.as_ref().is_some_and(|(told, _)| told == url);
+            let is_named = self.jobs.iter().any(tells)
+                || self.deliveries.iter().any(|delivery| delivery.url == *url);
+            let seen = self.seen_named.iter().find(|(seen, _)| seen == url);
+            let seen_at = seen.filter(|_| !is_named).map_or(now, |(_, at)| *at);
+            self.seen_named.retain(|(seen, _)| seen != url);
+            if is_named || now.since(seen_at) < kept {
+                self.seen_named.push((url.clone(), seen_at));
+                self.endpoints.push(endpoint);
+            }
+        }
     }
 
     /// The oldest dead letter of an endpoint that has too many; or else, if they are

@@ -30,6 +30,7 @@ impl Tables {
             trimmed.forgotten += 1;
         }
         self.trim_letters(now, retention, rows_max, &mut trimmed);
+        trimmed.more |= self.trim_endpoints(now, retention, rows_max);
         trimmed.crowded_out = std::mem::take(&mut self.crowded_out);
         trimmed.forgotten += trimmed.crowded_out;
         self.forget_released();
@@ -149,15 +150,43 @@ impl Tables {
         }
     }
 
-    /// An endpoint about which nothing is to be remembered is forgotten once nothing
-    /// names it.
-    pub(super) fn forget_if_unnamed(&mut self, id: EndpointId) {
-        let is_unnamed = |known: &&super::tables::Known| {
-            known.named == 0 && known.row.endpoint.may_be_forgotten()
-        };
-        let Some(known) = self.endpoints.get(&id).filter(is_unnamed) else {
+    /// An endpoint is forgotten once nothing names it; in time, if something is to be
+    /// remembered of it.
+    fn forget_if_unnamed(&mut self, id: EndpointId) {
+        let known = self.endpoints.get(&id).filter(|known| known.named == 0);
+        let Some(known) = known else { return };
+        if known.row.endpoint.may_be_forgotten() {
+            self.forget_endpoint(id);
+        } else {
+            self.remembered.insert((known.named_at, id));
+        }
+    }
+
+    /// Forgets endpoints of which something was to be remembered; whether there are
+    /// more of them.
+    fn trim_endpoints(&mut self, now: Timestamp, retention: Retention, rows_max: usize) -> bool {
+        let mut forgotten = 0;
+        while let Some(&(named_at, id)) = self.remembered.first() {
+            let known = self.endpoints.get(&id);
+            let over = known.and_then(|known| retention.endpoint_over(now, &known.row.endpoint));
+            if known.is_some() && over.is_none_or(|over| named_at > over) {
+                return false;
+            }
+            if forgotten >= rows_max {
+                return true;
+            }
+            self.forget_endpoint(id);
+            self.remembered.remove(&(named_at, id));
+            forgotten += 1;
+        }
+        false
+    }
+
+    fn forget_endpoint(&mut self, id: EndpointId) {
+        let Some(known) = self.endpoints.get(&id) else {
             return;
         };
+        self.remembered.remove(&(known.named_at, id));
         self.urls.remove(&known.row.endpoint.url);
         self.endpoint_ids.remove(&known.row.number);
         self.endpoints.remove(&id);

@@ -31,6 +31,9 @@ pub(super) struct Tables {
     pub(super) urls: HashMap<EndpointUrl, EndpointId>,
     /// Endpoints that nothing may name any more.
     pub(super) released: Vec<EndpointId>,
+    /// Those that nothing names and of which something is to be remembered, by when
+    /// they were last named.
+    pub(super) remembered: BTreeSet<(Timestamp, EndpointId)>,
     pub(super) deliveries: HashMap<DeliveryId, Delivery>,
     pub(super) pending: Pending,
     pub(super) letters: BTreeMap<u64, Letter>,
@@ -55,11 +58,12 @@ pub(super) struct Job {
     pub(super) deliveries: BTreeMap<u64, DeliveryId>,
 }
 
-/// An endpoint, and how many jobs and deliveries name it.
+/// An endpoint, how many jobs and deliveries name it, and when one last came to.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) row: EndpointRow,
     pub(super) named: usize,
+    pub(super) named_at: Timestamp,
 }
 
 /// A delivery, settled or not.
@@ -114,6 +118,7 @@ impl Tables {
             endpoint_ids: BTreeMap::new(),
             urls: HashMap::new(),
             released: Vec::new(),
+            remembered: BTreeSet::new(),
             deliveries: HashMap::new(),
             pending: Pending::default(),
             letters: BTreeMap::new(),

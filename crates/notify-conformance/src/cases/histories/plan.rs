@@ -43,7 +43,10 @@ impl<S: Store> Pair<S> {
             77..79 => Step::Drop(self.plan_filter(draw)),
             79..84 => Step::Trim(Retention {
                 jobs: secs(draw.pick(&[30, 300])),
-                dead_letters: secs(draw.pick(&[60, 3_000])),
+                dead_letters: match self.is_anchored {
+                    true => secs(draw.pick(&[60, 3_000])),
+                    false => Duration::MAX,
+                },
                 dead_letters_per_endpoint_max: match self.is_anchored {
                     true => draw.pick(&[1, 3, 10_000]),
                     false => u64::MAX,
