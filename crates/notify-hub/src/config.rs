@@ -213,6 +213,10 @@ pub struct LimitsConfig {
     pub admission_wait_ms: u64,
     /// Subscriptions in this process. Default 100,000.
     pub subscriptions_max: usize,
+    /// What is kept in memory of followed jobs' logs, in bytes. Beyond it what all of a
+    /// job's readers have passed is read from the store again for who comes later; what
+    /// is too much even so refuses further ones. Default 256 MiB.
+    pub live_log_bytes_max: usize,
 }
 
 impl Default for LimitsConfig {
@@ -230,6 +234,7 @@ impl Default for LimitsConfig {
             waiting_bytes_max: 64 * 1024 * 1024,
             admission_wait_ms: 250,
             subscriptions_max: 100_000,
+            live_log_bytes_max: 256 * 1024 * 1024,
         }
     }
 }
