@@ -9,7 +9,7 @@ use notify_core::retention::{Holder, Holders, Retention};
 use notify_core::store::{StoreError, Trimmed};
 
 use super::Writer;
-use super::staged::Staged;
+use super::staged::{LetterChange, Staged};
 use super::trim::Bounds;
 use crate::error::Fault;
 use crate::rows::{DeadRow, number, unsigned};
@@ -29,15 +29,6 @@ enum Walk {
     /// Up to the first number, of what there was up to the second.
     At(i64, i64),
     Through,
-}
-
-/// A dead letter that has come or gone.
-#[derive(Debug)]
-pub(super) struct LetterChange {
-    pub(super) number: i64,
-    pub(super) holder: Holder,
-    pub(super) bytes: u64,
-    pub(super) is_new: bool,
 }
 
 impl Letters {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use notify_core::delivery::LaneKey;
 use notify_core::ledger::{Changed, Changes, Supply};
+use notify_core::retention::Holder;
 use notify_core::{JobId, Timestamp};
 
 use super::Writer;
-use super::letters::LetterChange;
 use crate::error::Fault;
 use crate::rows::{Counts, EndpointRow, MetaRow, signed};
 
@@ -32,6 +32,15 @@ pub(super) struct Staged {
     pub(super) letters: Vec<LetterChange>,
     endpoints: Vec<EndpointRow>,
     pub(super) endpoints_gone: Vec<EndpointRow>,
+}
+
+/// A dead letter that has come or gone.
+#[derive(Debug)]
+pub(super) struct LetterChange {
+    pub(super) number: i64,
+    pub(super) holder: Holder,
+    pub(super) bytes: u64,
+    pub(super) is_new: bool,
 }
 
 impl Staged {
