@@ -108,14 +108,18 @@ impl Store for ModelStore {
                 written.answers.push(answer);
             }
             let mut room = batch.may_lease.clone();
-            let leased = model.lease(now, &lanes, |endpoint| room.take(endpoint));
+            let leased = model.lease(now, &lanes, |endpoint, json_bytes| {
+                room.take(endpoint, json_bytes)
+            });
             finish(model, now, leased, written)
         })
     }
 
     fn claim(&self, now: Timestamp, mut room: Room, limit: usize) -> StoreResult<'_, Written> {
         self.at(now, |model| {
-            let leased = model.claim(now, limit, |endpoint| room.take(endpoint));
+            let leased = model.claim(now, limit, |endpoint, json_bytes| {
+                room.take(endpoint, json_bytes)
+            });
             finish(model, now, leased, Written::default())
         })
     }
@@ -127,9 +131,15 @@ impl Store for ModelStore {
         rows_max: usize,
     ) -> StoreResult<'_, Trimmed> {
         self.at(now, |model| {
-            let trimmed = model.trim(now, retention.jobs, retention.dead_letters, rows_max);
+            let room = model::LettersRoom {
+                per_endpoint_max: retention.dead_letters_per_endpoint_max,
+                bytes_max: retention.dead_letter_bytes_max,
+            };
+            let (jobs, letters) = (retention.jobs, retention.dead_letters);
+            let trimmed = model.trim(now, jobs, letters, room, rows_max);
             Trimmed {
                 forgotten: trimmed.forgotten,
+                crowded_out: trimmed.crowded_out,
                 more: trimmed.more,
             }
         })

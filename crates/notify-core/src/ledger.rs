@@ -23,6 +23,7 @@
 
 mod accept;
 mod changes;
+mod isolate;
 mod lanes;
 mod letters;
 mod pending;
@@ -40,6 +41,7 @@ use crate::store::{Answer, Batch, EndpointChange, Operation, Refusal, Room, Writ
 use crate::time::Timestamp;
 
 pub use changes::{Changes, DeliveryChange, End, Grant, LaneChange, NewEvent, NewKey, NewLetter};
+pub use isolate::{BUG, Isolated, decide_isolated, unless_it_panics, without_culprits};
 pub use pending::Pending;
 pub use rows::{
     Changed, DeliveryRow, EndpointRow, Found, JobRow, KeyRow, LaneRows, LetterRow, Rows,

@@ -1,11 +1,15 @@
-//! How long what has ended is kept.
+//! How long what has ended is kept, and how much of it.
+
+mod holders;
 
 use std::time::Duration;
 
 use crate::endpoint::Endpoint;
 use crate::time::Timestamp;
 
-/// For how long what has ended is kept.
+pub use holders::{Holder, Holders};
+
+/// For how long what has ended is kept, and how much of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// A job, from its terminal event or its last settled delivery, whichever
@@ -13,9 +17,23 @@ pub struct Retention {
     pub jobs: Duration,
     /// A dead letter, from when it was given up.
     pub dead_letters: Duration,
+    /// Dead letters of one [holder](Holder): an endpoint, or a job where they came to
+    /// none. The oldest leave first.
+    pub dead_letters_per_endpoint_max: u64,
+    /// [Bytes](crate::delivery::Undelivered::bytes) of dead letters altogether. The
+    /// oldest of the holder that has most leave first.
+    pub dead_letter_bytes_max: u64,
 }
 
 impl Retention {
+    /// 24 hours, and 30 days; 10,000 dead letters, and 4 GiB.
+    pub const DEFAULT: Self = Self {
+        jobs: Duration::from_secs(24 * 3_600),
+        dead_letters: Duration::from_secs(30 * 86_400),
+        dead_letters_per_endpoint_max: 10_000,
+        dead_letter_bytes_max: 4 * 1024 * 1024 * 1024,
+    };
+
     /// The latest time at which a job has ended that is past its retention at
     /// `now`; `None` if none can be.
     pub fn jobs_over(self, now: Timestamp) -> Option<Timestamp> {
@@ -63,6 +81,7 @@ mod tests {
         let retention = Retention {
             jobs: Duration::from_secs(10),
             dead_letters: Duration::ZERO,
+            ..Retention::DEFAULT
         };
         let secs = Timestamp::from_secs;
         assert_eq!(retention.jobs_over(secs(9)), None);
@@ -76,6 +95,7 @@ mod tests {
         let retention = Retention {
             jobs: Duration::from_secs(10),
             dead_letters: Duration::from_secs(20),
+            ..Retention::DEFAULT
         };
         let url = EndpointUrl::parse("https://a.example/").unwrap();
         let mut endpoint = Endpoint::new(EndpointId::from_random(1), url);

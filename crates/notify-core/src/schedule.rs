@@ -17,7 +17,8 @@
 //!
 //! **Guarantees.** Never more attempts in flight than the endpoint's window, its
 //! host's cap and the global bound; never more ready deliveries of one endpoint
-//! than [`Limits::ready_per_endpoint_max`] if the store keeps to
+//! than [`Limits::ready_per_endpoint_max`], nor more bytes altogether than
+//! [`Limits::ready_bytes_max`] and one event, if the store keeps to
 //! [`Scheduler::room`]; endpoints that can send take turns; each delivery that
 //! came in goes out through [`poll_settle`](Scheduler::poll_settle) exactly once.
 //! What fails for a reason of our own is charged to nobody: it counts as no
@@ -59,6 +60,8 @@ pub struct Scheduler {
     /// Endpoints that have something ready and room in their window, in turn.
     turns: VecDeque<EndpointId>,
     in_flight: IdMap<DeliveryId, InFlight>,
+    /// What is ready or in flight occupies.
+    bytes: u64,
     settles: VecDeque<Settle>,
     own_failures: OwnFailures,
     claim_wanted: bool,
@@ -102,6 +105,7 @@ impl Scheduler {
             hosts: HashMap::new(),
             turns: VecDeque::new(),
             in_flight: IdMap::default(),
+            bytes: 0,
             settles: VecDeque::new(),
             own_failures: OwnFailures::default(),
             claim_wanted: false,
@@ -148,6 +152,7 @@ impl Scheduler {
         Room {
             each,
             left: left.collect(),
+            bytes: self.limits.ready_bytes_max.saturating_sub(self.bytes),
         }
     }
 
@@ -164,8 +169,14 @@ impl Scheduler {
         room
     }
 
+    /// How many bytes what is ready or in flight occupies.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Takes in a delivery that was leased from the store.
     pub fn handle_ready(&mut self, leased: Leased) {
+        self.bytes += leased.delivery().bytes();
         let delivery = leased.delivery();
         let id = delivery.lane.endpoint;
         let endpoint = self.endpoints.entry(id).or_insert_with(|| EndpointState {
@@ -179,8 +190,8 @@ impl Scheduler {
         self.stand_in_line(id);
     }
 
-    /// A claim with this room was answered. `is_cut` if it came to its limit, so
-    /// that there may be more anywhere. What it left behind where there was room is
+    /// A claim with this room was answered. `is_cut` if it came to its limit or used
+    /// up the bytes, so that there may be more anywhere. What it left behind where there was room is
     /// told by [`handle_left_waiting`](Self::handle_left_waiting), and afterwards;
     /// where there was none, nobody has looked.
     pub fn handle_claimed(&mut self, room: &Room, is_cut: bool) {
@@ -226,7 +237,10 @@ impl Scheduler {
             return;
         }
         let given_back = state.ready.drain(..);
-        let settles = given_back.map(|leased| leased.settle(Outcome::Released, None));
+        let settles = given_back.map(|leased| {
+            self.bytes = self.bytes.saturating_sub(leased.delivery().bytes());
+            leased.settle(Outcome::Released, None)
+        });
         self.settles.extend(settles);
         self.forget_if_idle(endpoint.id);
     }
@@ -244,6 +258,7 @@ impl Scheduler {
             held == lane && record.kind() == EventKind::Progress && record.sequence() < sequence
         });
         if let Some(leased) = overruled.and_then(|position| endpoint.ready.remove(position)) {
+            self.bytes = self.bytes.saturating_sub(leased.delivery().bytes());
             self.settles
                 .push_back(leased.settle(Outcome::Superseded, None));
             self.after_ready_shrank(lane.endpoint);
@@ -261,6 +276,7 @@ impl Scheduler {
         let Some(InFlight { leased, began_at }) = self.in_flight.remove(&delivery) else {
             return;
         };
+        self.bytes = self.bytes.saturating_sub(leased.delivery().bytes());
         let endpoint = leased.delivery().lane.endpoint;
         let settle = match end {
             AttemptEnd::Sent { at, outcome } => {
@@ -379,9 +395,10 @@ impl Scheduler {
     }
 
     /// Whether to claim: the store may hold due deliveries for which there was no
-    /// room before.
+    /// room before, and an eighth of the bytes is free, so that it is worth while.
     pub fn poll_claim(&mut self) -> bool {
-        std::mem::take(&mut self.claim_wanted)
+        let most = self.limits.ready_bytes_max;
+        self.bytes <= most - most / 8 && std::mem::take(&mut self.claim_wanted)
     }
 
     /// What becomes of a delivery after its `number`th attempt; `None` if it was

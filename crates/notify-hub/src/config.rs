@@ -5,6 +5,7 @@ mod check;
 use std::fmt;
 
 use notify_core::Span;
+use notify_core::retention::Retention;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -170,8 +171,8 @@ pub struct StoreConfig {
 impl Default for StoreConfig {
     fn default() -> Self {
         Self {
-            retention: Span(std::time::Duration::from_secs(24 * 3_600)),
-            dead_letter_retention: Span(std::time::Duration::from_secs(30 * 86_400)),
+            retention: Span(Retention::DEFAULT.jobs),
+            dead_letter_retention: Span(Retention::DEFAULT.dead_letters),
             min_free_bytes: 64 * 1024 * 1024,
         }
     }
@@ -190,10 +191,19 @@ pub struct LimitsConfig {
     /// dead letter. From nine tenths of `pending_deliveries_max` on it is 1,000 at
     /// most. Default 100,000.
     pub pending_per_endpoint_max: usize,
+    /// What webhooks occupy that are being sent or are next, in bytes: each its event
+    /// and 512. The rest waits in the store. Default 256 MiB.
+    pub ready_bytes_max: u64,
     /// Jobs kept in memory, in bytes. Default 1 GiB.
     pub memory_bytes_max: usize,
     /// Dead letters kept in memory; the oldest leave first. Default 1,000.
     pub dead_letters_in_memory_max: usize,
+    /// Dead letters of one endpoint, or of a job where they came to none; the oldest
+    /// leave first. Default 10,000.
+    pub dead_letters_per_endpoint_max: u64,
+    /// Dead letters altogether, in bytes; the oldest of the endpoint that has most
+    /// leave first. Default 4 GiB.
+    pub dead_letter_bytes_max: u64,
     /// Calls that wait for their commit. Default 4,096.
     pub waiting_operations_max: usize,
     /// Bytes that wait for their commit. Default 64 MiB.
@@ -203,6 +213,10 @@ pub struct LimitsConfig {
     pub admission_wait_ms: u64,
     /// Subscriptions in this process. Default 100,000.
     pub subscriptions_max: usize,
+    /// What is kept in memory of followed jobs' logs, in bytes. Beyond it what all of a
+    /// job's readers have passed is read from the store again for who comes later; what
+    /// is too much even so refuses further ones. Default 256 MiB.
+    pub live_log_bytes_max: usize,
 }
 
 impl Default for LimitsConfig {
@@ -211,12 +225,16 @@ impl Default for LimitsConfig {
             event_bytes_max: 256 * 1024,
             pending_deliveries_max: 1_000_000,
             pending_per_endpoint_max: 100_000,
+            ready_bytes_max: 256 * 1024 * 1024,
             memory_bytes_max: 1024 * 1024 * 1024,
             dead_letters_in_memory_max: 1_000,
+            dead_letters_per_endpoint_max: Retention::DEFAULT.dead_letters_per_endpoint_max,
+            dead_letter_bytes_max: Retention::DEFAULT.dead_letter_bytes_max,
             waiting_operations_max: 4_096,
             waiting_bytes_max: 64 * 1024 * 1024,
             admission_wait_ms: 250,
             subscriptions_max: 100_000,
+            live_log_bytes_max: 256 * 1024 * 1024,
         }
     }
 }

@@ -125,7 +125,11 @@ impl Engine {
         } = parts;
         let (sender, receiver) = mpsc::unbounded_channel();
         let scheduler = Scheduler::new(settings.schedule, settings.retry_policy.clone(), seed);
-        let live = LiveJobs::new(settings.subscriptions_max, settings.progress_events_max);
+        let live = LiveJobs::new(
+            settings.subscriptions_max,
+            settings.live_log_bytes_max,
+            settings.progress_events_max,
+        );
         let shared = Shared {
             admission: Admission::new(&settings),
             settings,
@@ -233,7 +237,11 @@ impl Engine {
         self.start()?;
         loop {
             let attached = self.shared.live.attach(job);
-            let reader = attached.ok_or(NotifyError::overloaded())?;
+            let (reader, behind) = attached.ok_or(NotifyError::overloaded())?;
+            if let Some(behind) = behind {
+                // Also if this one goes away: others wait for it.
+                self.shared.read_on(job, behind);
+            }
             let filled = reader.filled(&*self.shared.archive).await;
             if self.heed(filled).await? {
                 return Ok(reader);

@@ -350,6 +350,11 @@ impl JobNotifier {
         self.engine().map_or(0, |engine| engine.live().unfinished())
     }
 
+    /// What is kept in memory of followed jobs' logs, in bytes.
+    pub fn live_log_bytes(&self) -> usize {
+        self.engine().map_or(0, |engine| engine.live().bytes())
+    }
+
     /// Whether calls are taken: not after a wrong setting, during shutdown, or
     /// after the store has failed.
     pub fn is_ready(&self) -> bool {

@@ -46,7 +46,9 @@
 //! - **dead_letters**: one with `due_at` is being redelivered: it is the pending
 //!   delivery, and counts as no dead letter until it is given up again. `endpoint` is
 //!   empty if it never came to one; `url` is then the text that was given for one.
-//!   `attempts` is JSON.
+//!   `attempts` is JSON. `bytes` is what it counts for where dead letters have to make
+//!   room; it and whose it is stand before the large columns, as all are walked over
+//!   once after opening.
 
 use rusqlite::Connection;
 
@@ -215,8 +217,9 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
   target INTEGER NOT NULL,
   kind INTEGER NOT NULL,
   status INTEGER NOT NULL,
-  json BLOB NOT NULL,
   endpoint TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
+  json BLOB NOT NULL,
   url TEXT NOT NULL,
   generation INTEGER NOT NULL,
   reason INTEGER NOT NULL,

@@ -55,6 +55,7 @@ impl Plan {
             in_flight_per_host_max: rng.small(1, 4),
             in_flight_max: rng.small(2, 6),
             ready_per_endpoint_max: *rng.pick(&[1, 2, 3, 4, 16])?,
+            ready_bytes_max: *rng.pick(&[1, 2_000, 5_000, u64::MAX, u64::MAX])?,
         };
         let retries = rng.between(0, 4);
         let base = rng.between(20, 3_000);
@@ -103,6 +104,7 @@ impl Plan {
             retention: Retention {
                 jobs: Duration::from_secs(*rng.pick(&[1, 20, 86_400])?),
                 dead_letters: Duration::from_secs(30 * 86_400),
+                ..Retention::DEFAULT
             },
             store_millis_max: *rng.pick(&[0, 3, 40])?,
             jobs: jobs.collect::<Option<Vec<_>>>()?,

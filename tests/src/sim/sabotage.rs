@@ -56,6 +56,8 @@ pub enum Sabotage {
     WidenWindow,
     /// The store is told that there is room for any number.
     IgnoreRoom,
+    /// The store is told that there is room for any size.
+    IgnoreBytes,
     /// A settle is not written.
     DropSettle,
     /// What comes back leased from the store is dropped.
@@ -147,6 +149,20 @@ impl Sabotage {
 
     /// Falsifies how much room the store is told of.
     pub(super) fn work(self, work: Work, scheduler: &Scheduler) -> Work {
+        if self == Self::IgnoreBytes {
+            return match work {
+                Work::Claim { mut room, limit } => {
+                    room.bytes = u64::MAX;
+                    Work::Claim { room, limit }
+                }
+                Work::Write(batch) => {
+                    let mut batch = Batch::clone(&batch);
+                    batch.may_lease.bytes = u64::MAX;
+                    Work::Write(Arc::new(batch))
+                }
+                work => work,
+            };
+        }
         let room = match self {
             Self::IgnoreRoom => Room {
                 each: u32::MAX,

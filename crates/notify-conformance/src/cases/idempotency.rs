@@ -157,6 +157,7 @@ pub async fn a_key_is_kept_as_long_as_its_job(factory: &impl StoreFactory) {
     let retention = Retention {
         jobs: secs(60),
         dead_letters: secs(60),
+        ..Retention::DEFAULT
     };
     rig.wait(secs(59));
     assert_eq!(rig.trim(retention).await, 0);

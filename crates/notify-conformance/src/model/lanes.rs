@@ -8,12 +8,13 @@ use super::{Delivery, Lane, Leased, Model, OVERTAKEN_AFTER};
 
 impl Model {
     /// Leases the heads of these lanes that are due, as far as their endpoints are
-    /// enabled and `take_room` finds room there.
+    /// enabled and `take_room` finds room there for the JSON of their events, in
+    /// bytes.
     pub fn lease(
         &mut self,
         now: Timestamp,
         lanes: &[Lane],
-        mut take_room: impl FnMut(EndpointId) -> bool,
+        mut take_room: impl FnMut(EndpointId, u32) -> bool,
     ) -> Vec<Leased> {
         let mut leased = Vec::new();
         for lane in lanes {
@@ -28,7 +29,7 @@ impl Model {
         &mut self,
         now: Timestamp,
         limit: usize,
-        mut take_room: impl FnMut(EndpointId) -> bool,
+        mut take_room: impl FnMut(EndpointId, u32) -> bool,
     ) -> Vec<Leased> {
         let mut due: Vec<(Timestamp, Lane)> = self.heads(now);
         due.retain(|(due_at, lane)| *due_at <= now && self.is_enabled(lane));
@@ -103,15 +104,16 @@ impl Model {
         &mut self,
         now: Timestamp,
         lane: &Lane,
-        take_room: &mut impl FnMut(EndpointId) -> bool,
+        take_room: &mut impl FnMut(EndpointId, u32) -> bool,
     ) -> Option<Leased> {
         let due_at = self.head_due(now, lane)?;
         let endpoint = self.endpoint_at(&lane.url)?.id;
-        if due_at > now || !self.is_enabled(lane) || !take_room(endpoint) {
+        let head = *self.waiting(lane).first()?;
+        let json_bytes = self.delivery(head)?.record.json_bytes();
+        if due_at > now || !self.is_enabled(lane) || !take_room(endpoint, json_bytes) {
             return None;
         }
         let lease = self.next_number();
-        let head = *self.waiting(lane).first()?;
         let head = self.delivery_mut(head)?;
         head.lease = Some(lease);
         Some(Leased {

@@ -279,7 +279,10 @@ impl Deciding<'_> {
             if self.changes.grants.len() >= limit {
                 break;
             }
-            if !room.take(id) {
+            let Some(held) = lane.find(|row| row.number == number) else {
+                continue;
+            };
+            if !room.take(id, held.row.json_bytes) {
                 if left_waiting.insert(id) {
                     self.written.left_waiting.push(id);
                 }
@@ -287,9 +290,6 @@ impl Deciding<'_> {
             }
             let endpoint = std::sync::Arc::clone(&endpoint.endpoint);
             let lease = Lease::new(self.supply.lease);
-            let Some(held) = lane.find(|row| row.number == number) else {
-                continue;
-            };
             held.row.lease = Some(lease);
             let grant = Grant {
                 row: held.row,

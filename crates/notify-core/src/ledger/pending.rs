@@ -424,6 +424,7 @@ mod tests {
             generation: 0,
             sequence: 1,
             kind: EventKind::Lifecycle,
+            json_bytes: 0,
             accepted_at: NOW,
             due_at: Timestamp::from_secs(due_secs),
             first_failed_at: None,

@@ -95,6 +95,8 @@ pub struct DeliveryRow {
     pub sequence: u64,
     /// The event's kind.
     pub kind: EventKind,
+    /// How long the event's JSON is, in bytes.
+    pub json_bytes: u32,
     /// When it was accepted.
     pub accepted_at: Timestamp,
     /// Not to be attempted before.

@@ -14,6 +14,10 @@ pub struct Limits {
     pub in_flight_max: u32,
     /// Deliveries of one endpoint that are leased and wait for their turn.
     pub ready_per_endpoint_max: u32,
+    /// [Bytes](crate::delivery::Delivery::bytes) that deliveries occupy which are leased,
+    /// in flight or waiting for their turn. The last one may go beyond it, so that any
+    /// event can be sent.
+    pub ready_bytes_max: u64,
 }
 
 impl Default for Limits {
@@ -23,6 +27,7 @@ impl Default for Limits {
             in_flight_per_host_max: 64,
             in_flight_max: 512,
             ready_per_endpoint_max: 64,
+            ready_bytes_max: 256 * 1024 * 1024,
         }
     }
 }

@@ -17,6 +17,7 @@ const LIMITS: Limits = Limits {
     in_flight_per_host_max: 3,
     in_flight_max: 5,
     ready_per_endpoint_max: 4,
+    ready_bytes_max: u64::MAX,
 };
 
 fn at(millis: u64) -> Timestamp {
@@ -349,7 +350,7 @@ proptest! {
 
     #[test]
     fn endpoints_that_can_send_take_turns(counts in proptest::collection::vec(1usize..4, 2..6)) {
-        let limits = Limits { in_flight_per_endpoint_max: 9, in_flight_per_host_max: 99, in_flight_max: 99, ready_per_endpoint_max: 9 };
+        let limits = Limits { in_flight_per_endpoint_max: 9, in_flight_per_host_max: 99, in_flight_max: 99, ready_per_endpoint_max: 9, ..LIMITS };
         let mut scheduler = Scheduler::new(limits, policy(), 1);
         let mut n = 0;
         for (endpoint, &count) in (0u128..).zip(&counts) {

@@ -104,6 +104,9 @@ impl DeadFilter {
 pub struct Trimmed {
     /// Jobs and dead letters that it forgot.
     pub forgotten: u64,
+    /// Of these, dead letters that had not had their time, but
+    /// [had to make room](crate::retention::Holders::next_to_leave).
+    pub crowded_out: u64,
     /// Whether there is more to do now.
     pub more: bool,
 }

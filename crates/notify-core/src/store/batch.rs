@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{DeadFilter, TokenHash};
-use crate::delivery::{DeadReason, LaneKey, Leased, Settle};
+use crate::delivery::{DeadReason, Delivery, LaneKey, Leased, Settle};
 use crate::endpoint::{Endpoint, EndpointUrl, EventFilter};
 use crate::event::{EventDraft, EventRecord, Fingerprint};
 use crate::id::{EndpointId, Epoch, EventId, IdempotencyKey, JobId};
@@ -140,13 +140,26 @@ pub struct FreshIds {
     pub endpoint: EndpointId,
 }
 
-/// How many more ready deliveries each endpoint may be given.
-#[derive(Clone, Debug, Default)]
+/// How many more ready deliveries each endpoint may be given. By default none.
+#[derive(Clone, Debug)]
 pub struct Room {
     /// For endpoints that are not named below.
     pub each: u32,
     /// For endpoints that have some already, or to which other rules apply.
     pub left: IdMap<EndpointId, u32>,
+    /// How many [bytes](Delivery::bytes) they may occupy together. What is begun is
+    /// used up: one more may be given for as long as any are left.
+    pub bytes: u64,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            each: 0,
+            left: IdMap::default(),
+            bytes: u64::MAX,
+        }
+    }
 }
 
 impl Room {
@@ -160,12 +173,16 @@ impl Room {
         self.left.get(&endpoint).copied().unwrap_or(self.each)
     }
 
-    /// Takes one place for `endpoint`, if there is one.
-    pub fn take(&mut self, endpoint: EndpointId) -> bool {
+    /// Takes one place for `endpoint`, if there is one, for a delivery of whose event
+    /// there is so much JSON.
+    pub fn take(&mut self, endpoint: EndpointId, json_bytes: u32) -> bool {
         let left = self.left.entry(endpoint).or_insert(self.each);
-        let had = *left > 0;
-        *left = left.saturating_sub(1);
-        had
+        if *left == 0 || self.bytes == 0 {
+            return false;
+        }
+        *left -= 1;
+        self.bytes = self.bytes.saturating_sub(Delivery::bytes_of(json_bytes));
+        true
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) struct Settings {
     pub(crate) waiting_bytes_max: usize,
     pub(crate) admission_wait: Duration,
     pub(crate) subscriptions_max: usize,
+    pub(crate) live_log_bytes_max: usize,
     pub(crate) pending_deliveries_max: usize,
     pub(crate) pending_per_endpoint_max: usize,
     pub(crate) memory_bytes_max: usize,
@@ -97,11 +98,14 @@ impl Settings {
                     1,
                     10_000,
                 )?,
+                ready_bytes_max: limits.ready_bytes_max,
                 ..Limits::default()
             },
             retention: Retention {
                 jobs: config.store.retention.0,
                 dead_letters: config.store.dead_letter_retention.0,
+                dead_letters_per_endpoint_max: limits.dead_letters_per_endpoint_max,
+                dead_letter_bytes_max: limits.dead_letter_bytes_max,
             },
             event_limits: EventLimits {
                 event_bytes_max: within("limits.event_bytes_max", limits.event_bytes_max, 1, mib)?,
@@ -126,6 +130,7 @@ impl Settings {
                 60_000,
             )?),
             subscriptions_max: limits.subscriptions_max,
+            live_log_bytes_max: limits.live_log_bytes_max,
             pending_deliveries_max: limits.pending_deliveries_max,
             pending_per_endpoint_max: limits.pending_per_endpoint_max,
             memory_bytes_max: limits.memory_bytes_max,

@@ -135,6 +135,10 @@ impl Driver {
             let forgotten = trimmed.forgotten;
             tracing::debug!(forgotten, "forgot what is past its retention");
         }
+        if trimmed.crowded_out > 0 {
+            let crowded_out = trimmed.crowded_out;
+            tracing::warn!(crowded_out, "dead letters had to make room for newer ones");
+        }
         self.committer.handle_trimmed(at, trimmed);
     }
 

@@ -1,6 +1,7 @@
 //! The tables, and how rows are found in them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use notify_core::delivery::{
     Attempt, DeadLetter, DeadReason, DeliveryState, DeliveryView, LaneKey, Undelivered,
@@ -9,7 +10,8 @@ use notify_core::ledger::{
     Bounds, EndpointRow, Found, JobRow, KeyRow, LetterRow, Pending, Rows, Supply, Wants,
 };
 use notify_core::map::IdMap;
-use notify_core::store::{DeadFilter, JobView, Room, Sweep};
+use notify_core::retention::Holders;
+use notify_core::store::{DeadFilter, JobView, Sweep};
 use notify_core::{
     DeliveryId, EndpointId, EndpointUrl, EventId, EventRecord, IdempotencyKey, JobId, Timestamp,
 };
@@ -30,12 +32,21 @@ pub(super) struct Tables {
     pub(super) urls: HashMap<EndpointUrl, EndpointId>,
     /// Endpoints that nothing may name any more.
     pub(super) released: Vec<EndpointId>,
+    /// Those that nothing names and of which something is to be remembered, by when
+    /// they were last named.
+    pub(super) remembered: BTreeSet<(Timestamp, EndpointId)>,
     pub(super) deliveries: IdMap<DeliveryId, Delivery>,
     pub(super) pending: Pending,
     pub(super) letters: BTreeMap<u64, Letter>,
     pub(super) letter_numbers: IdMap<DeliveryId, u64>,
+    pub(super) holders: Holders,
+    /// Dead letters that have left since the last trim for want of room.
+    pub(super) crowded_out: u64,
     /// What jobs and deliveries occupy, roughly.
     pub(super) bytes: usize,
+    /// Deciding over what names this job panics.
+    #[cfg(test)]
+    pub(super) panics_at: Option<JobId>,
 }
 
 #[derive(Debug)]
@@ -48,11 +59,12 @@ pub(super) struct Job {
     pub(super) deliveries: BTreeMap<u64, DeliveryId>,
 }
 
-/// An endpoint, and how many jobs and deliveries name it.
+/// An endpoint, how many jobs and deliveries name it, and when one last came to.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) row: EndpointRow,
     pub(super) named: usize,
+    pub(super) named_at: Timestamp,
 }
 
 /// A delivery, settled or not.
@@ -83,6 +95,10 @@ impl Letter {
         DeadLetter::new(&self.of, self.reason, self.history.clone(), self.died_at)
     }
 
+    pub(super) fn bytes(&self) -> u64 {
+        self.of.bytes(&self.history)
+    }
+
     pub(super) fn matches(&self, filter: &DeadFilter) -> bool {
         filter.is_empty() || filter.matches(&self.shown())
     }
@@ -103,11 +119,16 @@ impl Tables {
             endpoint_ids: BTreeMap::new(),
             urls: HashMap::new(),
             released: Vec::new(),
+            remembered: BTreeSet::new(),
             deliveries: IdMap::default(),
             pending: Pending::default(),
             letters: BTreeMap::new(),
             letter_numbers: IdMap::default(),
+            holders: Holders::default(),
+            crowded_out: 0,
             bytes: 0,
+            #[cfg(test)]
+            panics_at: None,
         }
     }
 
@@ -159,9 +180,9 @@ impl Tables {
     }
 
     /// The lanes that may be claimed, with their endpoints.
-    pub(super) fn fetch_due(&self, now: Timestamp, room: &Room, limit: usize) -> Rows {
+    pub(super) fn fetch_due(&self, lanes: &[Arc<LaneKey>]) -> Rows {
         let mut rows = Rows::new();
-        for key in self.pending.due(now, room, limit) {
+        for key in lanes {
             if rows.wants_endpoint(key.endpoint) {
                 rows.put_endpoint(key.endpoint, self.endpoint_row(key.endpoint));
             }
@@ -170,7 +191,7 @@ impl Tables {
             {
                 rows.put_job(key.job.clone(), Found::Row(job.row.clone()));
             }
-            rows.put_lane(LaneKey::clone(&key), self.pending.lane(&key));
+            rows.put_lane(LaneKey::clone(key), self.pending.lane(key));
         }
         rows
     }

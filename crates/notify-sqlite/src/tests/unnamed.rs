@@ -7,6 +7,7 @@ use super::*;
 const RETENTION: Retention = Retention {
     jobs: Duration::from_secs(86_400),
     dead_letters: Duration::from_secs(10 * 86_400),
+    ..Retention::DEFAULT
 };
 
 /// Trims until there is no more to do.

@@ -12,6 +12,7 @@ use notify_core::{
 };
 
 use super::World;
+use super::process::bytes_of;
 use crate::sim::agenda::Step;
 use crate::sim::audit::Invariant;
 use crate::sim::sabotage::Sabotage;
@@ -61,7 +62,10 @@ impl World {
                 format!("{} is sent, though {endpoint} is disabled", delivery.id)
             });
             let host = delivery.endpoint.url.authority().to_owned();
-            process.in_flight.insert(delivery.id, (endpoint, host));
+            let bytes = bytes_of(&delivery);
+            process
+                .in_flight
+                .insert(delivery.id, (endpoint, host, bytes));
             self.check_limits();
             self.begin(delivery);
         }
@@ -74,7 +78,7 @@ impl World {
     fn check_limits(&mut self) {
         let Some(process) = &self.process else { return };
         let limits = self.plan.limits;
-        let count = |is_like: &dyn Fn(&(_, String)) -> bool| {
+        let count = |is_like: &dyn Fn(&(_, String, u64)) -> bool| {
             let alike = process.in_flight.values().filter(|&place| is_like(place));
             alike.count()
         };

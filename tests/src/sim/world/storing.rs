@@ -180,6 +180,7 @@ impl World {
             done.leased.pop();
         }
         let most = self.plan.limits.ready_per_endpoint_max;
+        let bytes_max = self.plan.limits.ready_bytes_max;
         let Some(process) = &mut self.process else {
             return Written::default();
         };
@@ -195,12 +196,16 @@ impl World {
         }
         for (delivery, lease) in &done.leased {
             process.unsettled.insert(lease.token());
+            let bytes = process.bytes();
             let endpoint = delivery.lane.endpoint;
             let ready = process.ready.entry(endpoint).or_default();
             ready.push(delivery.clone());
             let held = ready.len();
             self.audit.check(held <= most as usize, Invariant::I13, || {
                 format!("{held} deliveries of {endpoint} are ready, at most {most} may be")
+            });
+            self.audit.check(bytes < bytes_max, Invariant::I13, || {
+                format!("of {bytes_max} bytes {bytes} are used up, and one more is leased")
             });
         }
         done.into_written()
@@ -217,8 +222,12 @@ impl World {
         };
         let held: usize = process.ready.values().map(Vec::len).sum();
         let ready = process.scheduler.ready();
+        let bytes = (process.bytes(), process.scheduler.bytes());
         self.audit.check(held == ready, Invariant::I13, || {
             format!("the scheduler holds {ready} deliveries of {held}")
+        });
+        self.audit.check(bytes.0 == bytes.1, Invariant::I13, || {
+            format!("of {} bytes the scheduler counts {}", bytes.0, bytes.1)
         });
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Pair<S> {
     /// Makes appends and registrations.
     pub(super) desk: Rig<()>,
     pub(super) restarted: bool,
+    /// No endpoint is ever forgotten, so each is one holder of dead letters.
+    pub(super) is_anchored: bool,
 }
 
 impl<S: Store> Pair<S> {
@@ -47,6 +49,7 @@ impl<S: Store> Pair<S> {
             deliveries: Vec::new(),
             desk: Rig::over(()),
             restarted: false,
+            is_anchored: false,
         }
     }
 
@@ -89,6 +92,14 @@ impl<S: Store> Pair<S> {
                 };
                 self.change(&at, change).await;
             }
+        }
+    }
+
+    /// Sees to it that no endpoint is ever forgotten.
+    pub(super) async fn anchor(&mut self) {
+        self.is_anchored = true;
+        for registration in self.plan_anchors() {
+            self.carry_out(Step::Register(Box::new(registration))).await;
         }
     }
 

@@ -43,7 +43,15 @@ impl<S: Store> Pair<S> {
             77..79 => Step::Drop(self.plan_filter(draw)),
             79..84 => Step::Trim(Retention {
                 jobs: secs(draw.pick(&[30, 300])),
-                dead_letters: secs(draw.pick(&[60, 3_000])),
+                dead_letters: match self.is_anchored {
+                    true => secs(draw.pick(&[60, 3_000])),
+                    false => Duration::MAX,
+                },
+                dead_letters_per_endpoint_max: match self.is_anchored {
+                    true => draw.pick(&[1, 3, 10_000]),
+                    false => u64::MAX,
+                },
+                ..Retention::DEFAULT
             }),
             84..89 => Step::Enable(url(draw.pick(&everyone())), draw.chance(65)),
             89..91 => {
@@ -147,6 +155,24 @@ impl<S: Store> Pair<S> {
             Duration::ZERO
         };
         append
+    }
+
+    /// A job that never ends for each endpoint, so that none is forgotten.
+    pub(super) fn plan_anchors(&self) -> Vec<Registration> {
+        let anchor = |name: &&str| {
+            let own = OWN_SECRET.contains(name);
+            let webhook = RegisterWebhook {
+                url: url(name),
+                filter: EventFilter::ALL,
+                secret: None,
+                secret_if_new: own.then(|| secret("new")),
+            };
+            Registration {
+                webhook: Some(webhook),
+                ..self.desk.registration(&format!("anchor-{name}"))
+            }
+        };
+        everyone().iter().map(anchor).collect()
     }
 
     fn plan_registration(&self, draw: &mut Draw) -> Registration {
