@@ -5,6 +5,7 @@ mod deliveries;
 mod ending;
 mod failing;
 mod limits;
+mod metrics;
 mod own_failures;
 mod streams;
 mod unsent;

@@ -35,6 +35,7 @@ use crate::clock::{Clock, Steady};
 use crate::config::Settings;
 use crate::error::{Failure, NotifyError};
 use crate::live::{LiveJobs, Reader};
+use crate::metrics::{Meters, Metrics};
 use crate::random::FreshSupply;
 use admission::{Admission, Admitted};
 use committer::Driver;
@@ -74,6 +75,7 @@ struct Shared {
     scheduler: Mutex<Scheduler>,
     live: Arc<LiveJobs>,
     admission: Admission,
+    meters: Meters,
     /// Bounded by the admission, each of whose permits travels with its call.
     calls: mpsc::UnboundedSender<Call>,
     /// There are settles to write.
@@ -132,6 +134,7 @@ impl Engine {
         );
         let shared = Shared {
             admission: Admission::new(&settings),
+            meters: Meters::new(),
             settings,
             transport,
             archive: Arc::clone(&store) as Arc<dyn Archive>,
@@ -213,8 +216,14 @@ impl Engine {
             .calls
             .send(Call { operation, ticket })
             .map_err(|_| self.refusal())?;
-        match answer.await {
-            Ok(Ok(answer)) => Ok(Ok(answer)),
+        let began = self.shared.at();
+        let answered = answer.await;
+        let took = self.shared.at().saturating_sub(began);
+        match answered {
+            Ok(Ok(answer)) => {
+                self.shared.meters.committed(took);
+                Ok(Ok(answer))
+            }
             Ok(Err(CommitError::Refused(refusal))) => Ok(Err(refusal)),
             Ok(Err(CommitError::Store(error))) => Err(error.into()),
             // The committer answers everything that it takes over; what it did not
@@ -222,6 +231,35 @@ impl Engine {
             Err(_) if !self.is_ready() => Err(self.refusal()),
             Err(_) => Err(NotifyError::OutcomeUnknown),
         }
+    }
+
+    /// What is counted, and how things stand.
+    pub(crate) async fn metrics(&self) -> Result<Metrics, NotifyError> {
+        let shared = &self.shared;
+        let kept = self.archive().counters().await?;
+        let (in_flight, ready, own_failures) = {
+            let scheduler = shared.scheduler();
+            (
+                scheduler.in_flight(),
+                scheduler.ready(),
+                scheduler.own_failures(),
+            )
+        };
+        let now = shared.now();
+        Ok(Metrics {
+            own_failures,
+            pending_deliveries: kept.pending_deliveries,
+            pending_limit: shared.settings.pending_deliveries_max as u64,
+            dead_letters: kept.dead_letters,
+            jobs: kept.jobs,
+            in_flight: in_flight as u64,
+            ready: ready as u64,
+            oldest_due: kept
+                .oldest_due_at
+                .map_or(Duration::ZERO, |at| now.since(at)),
+            followed_jobs: shared.live.unfinished() as u64,
+            ..shared.meters.read()
+        })
     }
 
     /// Takes note of what the store said.

@@ -18,6 +18,7 @@ use notify_core::{DeadReason, EventId, IdempotencyKey, JobEvent, JobId, JobStatu
 use crate::config::{ConfigInvalid, NotifierConfig};
 use crate::engine::Engine;
 use crate::error::{Failure, NotifyError};
+use crate::metrics::Metrics;
 use crate::random;
 use crate::subscription::{StartFrom, Subscription};
 use crate::token::{self, JobToken};
@@ -343,6 +344,14 @@ impl JobNotifier {
     /// [`NotifyError`] if the id is none or the store fails.
     pub async fn job(&self, job: &str) -> Result<Option<JobView>, NotifyError> {
         Ok(self.engine()?.archive().job(&JobId::parse(job)?).await?)
+    }
+
+    /// What was counted since it began, and how things stand.
+    ///
+    /// # Errors
+    /// [`NotifyError`] if a setting is wrong or the store fails.
+    pub async fn metrics(&self) -> Result<Metrics, NotifyError> {
+        self.engine()?.metrics().await
     }
 
     /// How many unfinished jobs have a subscription.

@@ -75,11 +75,19 @@ impl Driver {
         let shared = Arc::clone(&self.shared);
         let now = shared.now();
         let written = match work {
-            Work::Write(batch) => shared.store.write(now, batch).await,
+            Work::Write(batch) => {
+                let asked = Arc::clone(&batch);
+                let written = shared.store.write(now, batch).await;
+                if let Ok(written) = &written {
+                    shared.meters.wrote(&asked, written);
+                }
+                written
+            }
             Work::Claim { room, limit } => {
                 let claimed = shared.store.claim(now, room, limit).await;
                 return match claimed {
                     Ok(claimed) => {
+                        shared.meters.settled(&claimed);
                         report(&claimed.died);
                         let mut scheduler = shared.scheduler();
                         self.committer.handle_claimed(claimed, &mut scheduler);
