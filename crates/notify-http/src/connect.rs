@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 use tower_service::Service as _;
 
 use crate::connection::{Connection, Http1};
+use crate::egress::Policy;
 use crate::no_answer::{NoAnswer, Stage};
 use crate::resolve::Names;
 use crate::target::Target;
@@ -21,6 +22,8 @@ use crate::tasks::Tasks;
 
 pub(crate) struct Connector {
     tcp: HttpConnector<Names>,
+    /// Judges once more whom a connection was made to.
+    policy: Arc<Policy>,
     tls: TlsConnector,
     http2: http2::Builder<Tasks>,
     /// Runs the connections of HTTP/2.
@@ -30,7 +33,13 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    pub(crate) fn new(names: Names, tls: ClientConfig, timeout: Duration, tasks: Tasks) -> Self {
+    pub(crate) fn new(
+        names: Names,
+        tls: ClientConfig,
+        policy: Arc<Policy>,
+        timeout: Duration,
+        tasks: Tasks,
+    ) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(names);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -46,6 +55,7 @@ impl Connector {
             .keep_alive_timeout(HTTP2_PING_TIMEOUT);
         Self {
             tcp,
+            policy,
             tls: TlsConnector::from(Arc::new(tls)),
             http2,
             tasks,
@@ -53,7 +63,7 @@ impl Connector {
         }
     }
 
-    /// Makes a connection to who is named.
+    /// Makes a connection to who is named, if that is allowed.
     ///
     /// # Errors
     /// [`NoAnswer`] with the step that failed.
@@ -64,10 +74,18 @@ impl Connector {
 
     async fn reach(&self, target: &Target) -> Result<Connection, NoAnswer> {
         let reached = self.tcp.clone().call(target.uri.clone()).await;
-        let stream = reached.map_err(|error| NoAnswer::of(Stage::Connect, &error))?;
+        let reached = reached.map_err(|error| NoAnswer::of(Stage::Connect, &error))?;
+        let stream = reached.into_inner();
+        match (&target.server_name, stream.peer_addr()) {
+            (_, Ok(peer)) => self.policy.check_address(peer.ip()),
+            // Closed as soon as it was made, as what follows would find.
+            (Some(_), Err(_)) => return Err(TransportError::Tls.into()),
+            (None, Err(_)) => return Err(TransportError::Http.into()),
+        }
+        .map_err(TransportError::Refused)?;
         match &target.server_name {
-            Some(name) => self.secure(name.clone(), stream.into_inner()).await,
-            None => speak_http1(stream).await,
+            Some(name) => self.secure(name.clone(), stream).await,
+            None => speak_http1(TokioIo::new(stream)).await,
         }
     }
 
