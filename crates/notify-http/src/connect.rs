@@ -9,12 +9,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use notify_core::TransportError;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tower_service::Service as _;
 
 use crate::connection::{Connection, Http1};
 use crate::egress::Policy;
+use crate::metered::{Allowance, Metered};
 use crate::no_answer::{NoAnswer, Stage};
 use crate::resolve::Names;
 use crate::target::Target;
@@ -85,7 +87,7 @@ impl Connector {
         .map_err(TransportError::Refused)?;
         match &target.server_name {
             Some(name) => self.secure(name.clone(), stream).await,
-            None => speak_http1(TokioIo::new(stream)).await,
+            None => speak_http1(stream).await,
         }
     }
 
@@ -98,7 +100,7 @@ impl Connector {
         let stream = secured.map_err(|error| NoAnswer::of(Stage::Tls, &error))?;
         let (_, session) = stream.get_ref();
         if session.alpn_protocol() != Some(b"h2") {
-            return speak_http1(TokioIo::new(stream)).await;
+            return speak_http1(stream).await;
         }
         let agreed = self.http2.handshake(TokioIo::new(stream)).await;
         let (sender, driver) = agreed.map_err(|error| NoAnswer::of(Stage::Exchange, &error))?;
@@ -112,15 +114,17 @@ impl Connector {
 
 async fn speak_http1<T>(stream: T) -> Result<Connection, NoAnswer>
 where
-    T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let allowance = Allowance::new();
+    let stream = TokioIo::new(Metered::new(stream, allowance.clone()));
     let agreed = http1::Builder::new().handshake(stream).await;
     let (sender, driver) = agreed.map_err(|error| NoAnswer::of(Stage::Exchange, &error))?;
     let driver = Box::pin(async {
         // What it dies of, the request on it is told.
         let _ = driver.await;
     });
-    Ok(Connection::Http1(Http1::new(sender, driver)))
+    Ok(Connection::Http1(Http1::new(sender, driver, allowance)))
 }
 
 /// How soon a silent peer is probed for being alive.
