@@ -31,8 +31,9 @@ use crate::tls;
 /// # Bounds
 ///
 /// For each request in flight at most some 400 KiB of an answer's head and 16 KiB
-/// of its body are in memory; over HTTP/2 a connection buffers at most 1 MiB. At
-/// most [`HttpConfig::idle_connections_max`] idle connections are kept.
+/// of its body are in memory; over HTTP/1.1 at most 1 MiB of one exchange is read,
+/// interim answers (`100 Continue`) included; over HTTP/2 a connection buffers at most
+/// 1 MiB. At most [`HttpConfig::idle_connections_max`] idle connections are kept.
 #[derive(Clone)]
 pub struct HttpTransport {
     shared: Arc<Shared>,

@@ -201,7 +201,7 @@ async fn an_answer_counts_though_the_rest_of_the_request_is_refused() {
 }
 
 #[tokio::test]
-async fn interim_answers_are_passed_over_and_those_without_end_are_cut_at_the_deadline() {
+async fn interim_answers_are_passed_over_and_many_hold_no_deadline_up() {
     let few: Script = |_, stream| {
         let one = frame(HEADERS, 4, stream, b"\x08\x03103");
         vec![one.repeat(3), answer(stream, 200)]
@@ -209,15 +209,11 @@ async fn interim_answers_are_passed_over_and_those_without_end_are_cut_at_the_de
     let receiver = Receiver::start(few).await;
     assert_eq!(receiver.told().await, Ok(200));
 
-    let without_end: Script = |_, stream| {
+    let many: Script = |_, stream| {
         let one = frame(HEADERS, 4, stream, b"\x08\x03103");
         vec![one.repeat(1_000); 100]
     };
-    let receiver = Receiver::start(without_end).await;
+    let receiver = Receiver::start(many).await;
     let sent = send(&receiver.transport, request(&receiver.url, 5 * SHORT)).await;
-    let failed = sent.unwrap_err();
-    assert!(
-        matches!(failed, TransportError::Timeout | TransportError::Http),
-        "{failed}"
-    );
+    check_failed(sent, TransportError::Timeout);
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use notify_tests::raw_server::{RawConnection, RawServer};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::*;
 
@@ -98,29 +98,14 @@ async fn chunks_that_say_little_in_many_bytes_are_cut() {
 
 #[tokio::test]
 async fn a_reset_in_the_body_takes_no_answer_back() {
-    let read = Arc::new(Semaphore::new(0));
-    let may_reset = Arc::clone(&read);
-    let server = RawServer::start(move |mut connection| {
-        let may_reset = Arc::clone(&may_reset);
-        async move {
-            connection.request().await;
-            connection
-                .say("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nbegun")
-                .await;
-            // A reset takes away what has not been read.
-            may_reset.acquire().await.unwrap().forget();
-            connection.reset();
-        }
+    let server = RawServer::start(async |mut connection| {
+        connection.request().await;
+        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nbegun";
+        connection.say(answer).await;
+        connection.reset();
     })
     .await;
-    let transport = transport();
-    let sending = send(&transport, request_to(server.address(), LONG));
-    let resetting = async {
-        tokio::time::sleep(SHORT).await;
-        read.add_permits(1);
-    };
-    let (answer, ()) = tokio::join!(sending, resetting);
-    let answer = answer.unwrap();
+    let answer = send_to(server.address()).await.unwrap();
     assert_eq!((answer.status, &answer.body[..]), (200, &b"begun"[..]));
 }
 
@@ -204,11 +189,18 @@ async fn what_nobody_asked_for_is_no_answer_to_the_next_request() {
 
 #[tokio::test]
 async fn a_connection_that_was_reset_while_idle_is_replaced() {
-    let mut server = RawServer::start(async |mut connection| {
-        connection.request().await;
-        connection.say(OK).await;
-        tokio::time::sleep(SHORT / 4).await;
-        connection.reset();
+    let (sender, mut was_reset) = mpsc::unbounded_channel();
+    let reset = Arc::new(Semaphore::new(0));
+    let allowed = Arc::clone(&reset);
+    let mut server = RawServer::start(move |mut connection| {
+        let (sender, allowed) = (sender.clone(), Arc::clone(&allowed));
+        async move {
+            connection.request().await;
+            connection.say(OK).await;
+            allowed.acquire().await.unwrap().forget();
+            connection.reset();
+            let _ = sender.send(());
+        }
     })
     .await;
     let transport = transport();
@@ -216,7 +208,10 @@ async fn a_connection_that_was_reset_while_idle_is_replaced() {
         let sent = send(&transport, request_to(server.address(), LONG));
         assert_eq!(sent.await.unwrap().status, 200);
         assert_eq!(server.request().await.connection, number);
-        tokio::time::sleep(SHORT).await;
+        reset.add_permits(1);
+        within(LONG, was_reset.recv()).await.unwrap();
+        // The runtime looks at its sockets when it has nothing else to do.
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -249,8 +244,6 @@ async fn an_answer_in_the_middle_of_the_request_counts_though_the_rest_is_refuse
                 .say("HTTP/1.1 410 Gone\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
                 .await;
             if reset {
-                // Not before it has been read, which a reset would take away.
-                tokio::time::sleep(SHORT).await;
                 connection.reset();
             }
         })
