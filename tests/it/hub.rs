@@ -2,6 +2,7 @@
 
 mod clock;
 mod deliveries;
+mod egress;
 mod ending;
 mod failing;
 mod limits;

@@ -7,6 +7,7 @@
 )]
 
 mod backup;
+mod check_url;
 mod curl;
 mod durable;
 mod endpoints;

@@ -82,22 +82,48 @@ impl Default for NotifierConfig {
 }
 
 /// Where webhooks may go, beyond what is open by default: http and https, ports
-/// 80, 443, 8080, 8443, public addresses. Denied wins.
+/// 80, 443, 8080, 8443, names that do not look internal, public addresses. Denied
+/// wins.
+///
+/// These are rules of the delivery over HTTP. A transport of one's own has its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EgressConfig {
     /// Address ranges that are allowed though they are not public, such as
-    /// `127.0.0.0/8`.
+    /// `10.0.0.0/8`; for receivers on this machine `127.0.0.0/8`.
     pub allow_cidrs: Vec<String>,
     /// Ports that are allowed too, such as `9000` or `1024-65535`.
     pub allow_ports: Vec<String>,
-    /// Names that are allowed though they look internal.
+    /// Names that are allowed though they look internal, such as `hooks.internal`
+    /// or, with all below it, `*.hooks.internal`. What they resolve to is judged as
+    /// ever.
     pub allow_hosts: Vec<String>,
-    /// Address ranges that are denied in any case. Has no effect yet, so it is
-    /// refused.
+    /// Address ranges that are denied in any case.
     pub denied_cidrs: Vec<String>,
-    /// Whether plain http is refused. Has no effect yet, so it is refused itself.
+    /// Whether plain http is refused.
     pub require_https: bool,
+}
+
+#[cfg(feature = "http")]
+impl EgressConfig {
+    /// The policy that these settings come to.
+    ///
+    /// # Errors
+    /// [`ConfigInvalid`] for the first entry that is wrong.
+    pub fn policy(&self) -> Result<notify_http::egress::Policy, ConfigInvalid> {
+        let policy = notify_http::egress::Policy::default()
+            .allow_cidrs(&self.allow_cidrs)
+            .and_then(|policy| policy.allow_ports(&self.allow_ports))
+            .and_then(|policy| policy.allow_hosts(&self.allow_hosts))
+            .and_then(|policy| policy.deny_cidrs(&self.denied_cidrs));
+        match policy {
+            Ok(policy) => Ok(policy.require_https(self.require_https)),
+            Err(invalid) => Err(ConfigInvalid {
+                field: invalid.field,
+                rule: format!("{:?} is not {}", invalid.entry, invalid.rule),
+            }),
+        }
+    }
 }
 
 /// How much may be in flight.
