@@ -14,6 +14,9 @@ pub(crate) enum Bench {
     /// What it costs to deliver a webhook, against the bare HTTP client; and with
     /// `-- --before PROGRAM` against `delivery` of an earlier build. Takes minutes.
     Delivery,
+    /// Whether one customer's trouble touches another: what sound endpoints see while
+    /// others hang, fail and lose their names. Takes minutes.
+    Isolation,
     /// What it costs that accepted means durable, against bare SQLite. A number of
     /// jobs may follow `--`.
     Store,
@@ -35,6 +38,7 @@ impl Bench {
     const fn name(self) -> &'static str {
         match self {
             Self::Delivery => "delivery",
+            Self::Isolation => "isolation",
             Self::Store => "store",
             Self::Verify => "verify",
         }
@@ -42,7 +46,7 @@ impl Bench {
 
     const fn form(self) -> Form {
         match self {
-            Self::Delivery => Form::Program,
+            Self::Delivery | Self::Isolation => Form::Program,
             Self::Store => Form::ProgramThatStartsNotify,
             Self::Verify => Form::Criterion,
         }
