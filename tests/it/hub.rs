@@ -6,6 +6,7 @@ mod ending;
 mod failing;
 mod limits;
 mod own_failures;
+mod sick;
 mod streams;
 mod unsent;
 mod urls;

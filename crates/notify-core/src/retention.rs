@@ -1,11 +1,11 @@
-//! How long what has ended is kept.
+//! How long what has ended is kept, and how long what can't be attempted waits.
 
 use std::time::Duration;
 
 use crate::endpoint::Endpoint;
 use crate::time::Timestamp;
 
-/// For how long what has ended is kept.
+/// For how long what has ended is kept, and what can't be attempted waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// A job, from its terminal event or its last settled delivery, whichever
@@ -13,9 +13,15 @@ pub struct Retention {
     pub jobs: Duration,
     /// A dead letter, from when it was given up.
     pub dead_letters: Duration,
+    /// A delivery that is due at an endpoint that is sick. At a healthy one nothing is
+    /// too old.
+    pub max_age: Duration,
 }
 
 impl Retention {
+    /// The most lanes that one step of trimming looks at for what is too old.
+    pub const EXPIRED_PER_STEP_MAX: usize = 256;
+
     /// The latest time at which a job has ended that is past its retention at
     /// `now`; `None` if none can be.
     pub fn jobs_over(self, now: Timestamp) -> Option<Timestamp> {
@@ -63,6 +69,7 @@ mod tests {
         let retention = Retention {
             jobs: Duration::from_secs(10),
             dead_letters: Duration::ZERO,
+            max_age: Duration::ZERO,
         };
         let secs = Timestamp::from_secs;
         assert_eq!(retention.jobs_over(secs(9)), None);
@@ -76,6 +83,7 @@ mod tests {
         let retention = Retention {
             jobs: Duration::from_secs(10),
             dead_letters: Duration::from_secs(20),
+            max_age: Duration::ZERO,
         };
         let url = EndpointUrl::parse("https://a.example/").unwrap();
         let mut endpoint = Endpoint::new(EndpointId::from_random(1), url);

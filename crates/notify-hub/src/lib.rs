@@ -56,10 +56,11 @@ pub use error::{Failure, NotifyError};
 pub use live::EndReason;
 pub use memory::{MemoryLimits, MemoryStore};
 pub use notifier::{Builder, CreatedJob, JobNotifier, JobSpec, WebhookSpec};
+pub use notify_core::schedule::EndpointHealth;
 pub use notify_core::store::{DeadFilter, JobView};
 pub use notify_core::{
-    Attempt, DeadLetter, DeadReason, EventId, EventRecord, JobEvent, JobId, JobStatus, Span,
-    Timestamp, Transport,
+    Attempt, DeadLetter, DeadReason, EndpointId, EventId, EventRecord, JobEvent, JobId, JobStatus,
+    Span, Timestamp, Transport,
 };
 #[cfg(feature = "sqlite")]
 pub use notify_sqlite::{OpenError, SqliteOptions, SqliteStore};

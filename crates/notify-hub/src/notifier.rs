@@ -1,6 +1,7 @@
 //! The notifier: the one type that services hold.
 
 mod builder;
+mod health;
 mod webhook;
 
 use std::sync::Arc;

@@ -389,6 +389,7 @@ async fn forget(store: &MemoryStore) {
     let at_once = Retention {
         jobs: Duration::ZERO,
         dead_letters: Duration::MAX,
+        max_age: Duration::MAX,
     };
     let later = TokioClock::START.plus(Duration::from_secs(86_400));
     let trimmed = store.trim(later, at_once, 9).await.unwrap();

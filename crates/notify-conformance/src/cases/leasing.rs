@@ -135,7 +135,11 @@ pub async fn a_claim_keeps_to_the_room_of_each_endpoint(factory: &impl StoreFact
         (rig.endpoint_id(&url("b")).await, 3),
         (rig.endpoint_id(&url("c")).await, 0),
     ]);
-    let room = Room { each: 2, left };
+    let room = Room {
+        each: 2,
+        left,
+        ..Room::default()
+    };
     let jobs = |leased: Vec<notify_core::delivery::Leased>| -> Vec<String> {
         leased
             .iter()
@@ -163,6 +167,7 @@ pub async fn a_write_leases_where_there_is_room(factory: &impl StoreFactory) {
     let may_lease = Room {
         each: 1,
         left: HashMap::from([(a, 2)]),
+        ..Room::default()
     };
     let written = rig
         .write_batch(Batch {
@@ -196,7 +201,10 @@ pub async fn a_disabled_endpoint_is_not_attempted(factory: &impl StoreFactory) {
     assert_eq!(rig.claim_one().await.delivery().endpoint.url, url("b"));
     assert_eq!(rig.pending().await, 3);
     assert!(change(true).await.unwrap().unwrap().enabled);
-    assert_eq!(rig.claim().await.len(), 2);
+    // It is asked gently: the next one comes when the first has been settled.
+    for _ in 0..2 {
+        rig.settle(rig.claim_one().await, Outcome::Delivered).await;
+    }
 }
 
 pub async fn a_receiver_that_is_gone_is_disabled_at_once(factory: &impl StoreFactory) {
@@ -217,6 +225,7 @@ pub async fn a_receiver_that_is_gone_is_disabled_at_once(factory: &impl StoreFac
             settles,
             operations: ask::appends(appends),
             may_lease: everywhere(),
+            ..Batch::default()
         })
         .await;
     assert_eq!(written.died, [DeadReason::Gone]);

@@ -1,6 +1,8 @@
 //! What a durable store still knows after it was closed, or abandoned, and
 //! opened again: everything that it acknowledged, and no lease.
 
+use std::time::Duration;
+
 use crate::Ask;
 use crate::rig::deliveries_of;
 use notify_core::Archive;
@@ -308,6 +310,7 @@ pub async fn what_was_forgotten_stays_forgotten(factory: &impl DurableFactory) {
     let retention = notify_core::retention::Retention {
         jobs: secs(60),
         dead_letters: secs(60),
+        max_age: Duration::MAX,
     };
     assert_eq!(rig.trim(retention).await, 1);
     let rig = rig.restarted(factory, Restart::Crash).await;
@@ -325,6 +328,7 @@ pub async fn retention_counts_from_before_the_restart(factory: &impl DurableFact
         let retention = notify_core::retention::Retention {
             jobs: secs(60),
             dead_letters: secs(60),
+            max_age: Duration::MAX,
         };
         assert_eq!(rig.trim(retention).await, 0);
         rig.wait(secs(1));

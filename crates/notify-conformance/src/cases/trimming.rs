@@ -1,5 +1,7 @@
 //! Retention: what is forgotten, when, and what never is.
 
+use std::time::Duration;
+
 use crate::Ask;
 use notify_core::Archive;
 use notify_core::delivery::{DeadReason, DeliveryState, Outcome};
@@ -13,6 +15,7 @@ use super::rig::{Rig, completed, job, secs, url};
 const RETENTION: Retention = Retention {
     jobs: secs(60),
     dead_letters: secs(600),
+    max_age: Duration::MAX,
 };
 
 async fn trim<S: Store>(rig: &Rig<S>) -> u64 {

@@ -8,7 +8,7 @@ use super::rows::{DeliveryRow, LaneRows};
 use crate::delivery::{Attempt, DeadReason, LaneKey, Lease};
 use crate::event::EventRecord;
 use crate::id::EndpointId;
-use crate::lane::{self, LaneRow};
+use crate::lane::{self, LaneFacts, LaneRow};
 use crate::store::Room;
 use crate::time::Timestamp;
 
@@ -215,10 +215,18 @@ impl Deciding<'_> {
     /// Carries out the [lane rule](lane::plan). The head that remains and when it
     /// may be attempted, unless it is leased.
     pub(super) fn rule(&mut self, key: &LaneKey) -> Option<(u64, Timestamp)> {
-        let now = self.now;
+        let (now, max_age) = (self.now, self.max_age);
+        let endpoint = self.rows.endpoint(key.endpoint).ok().flatten();
+        let endpoint = endpoint.map(|row| &row.endpoint);
         let lane = self.lanes.get(key)?;
+        let facts = LaneFacts {
+            progress_sent_at: lane.progress_sent_at,
+            sick_since: endpoint.and_then(|endpoint| endpoint.sick_since),
+            well_since: endpoint.and_then(|endpoint| endpoint.well_since),
+            max_age,
+        };
         let rows: Vec<LaneRow> = lane.rows.iter().map(|held| held.row.lane_row()).collect();
-        let plan = lane::plan(&rows, lane.progress_sent_at, now);
+        let plan = lane::plan(&rows, &facts, now);
         let number = |position: usize| Some(lane.rows.get(position)?.row.number);
         let head = plan
             .head
@@ -267,6 +275,7 @@ impl Deciding<'_> {
         }
         due.sort_unstable();
         let mut left_waiting: HashMap<EndpointId, ()> = HashMap::new();
+        let mut probes: HashMap<EndpointId, ()> = HashMap::new();
         for (_, number, place) in due {
             let Some(lane) = self.lanes.lanes.get_mut(place) else {
                 continue;
@@ -281,11 +290,17 @@ impl Deciding<'_> {
             if self.changes.grants.len() >= limit {
                 break;
             }
-            if !room.take(id) {
+            // One that is sick begins with its probe, whatever room there is.
+            let is_sick = endpoint.endpoint.sick_since.is_some();
+            let has_room = !(is_sick && probes.contains_key(&id)) && room.take(id);
+            if !has_room {
                 if left_waiting.insert(id, ()).is_none() {
                     self.written.left_waiting.push(id);
                 }
                 continue;
+            }
+            if is_sick {
+                probes.insert(id, ());
             }
             let endpoint = std::sync::Arc::clone(&endpoint.endpoint);
             let lease = Lease::new(self.supply.lease);
@@ -332,7 +347,8 @@ impl Deciding<'_> {
             Ending::Dead(reason) => {
                 self.written.died.push(reason);
                 if reason == DeadReason::Gone {
-                    self.alter_endpoint(key.endpoint, |endpoint| endpoint.enabled = false);
+                    let now = self.now;
+                    self.alter_endpoint(key.endpoint, |endpoint| endpoint.disable(now));
                 }
                 let letter = self.supply.next_number();
                 End::Dead { letter, reason }

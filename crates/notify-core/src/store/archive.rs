@@ -101,6 +101,8 @@ impl DeadFilter {
 pub struct Trimmed {
     /// Jobs and dead letters that it forgot.
     pub forgotten: u64,
+    /// Deliveries that it gave up, since they were due at sick endpoints for too long.
+    pub expired: u64,
     /// Whether there is more to do now.
     pub more: bool,
 }

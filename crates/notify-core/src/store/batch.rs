@@ -1,12 +1,12 @@
 //! What is written together, and what comes of each part of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{DeadFilter, TokenHash};
 use crate::delivery::{DeadReason, LaneKey, Leased, Settle};
-use crate::endpoint::{Endpoint, EndpointUrl, EventFilter};
+use crate::endpoint::{Endpoint, EndpointUrl, EventFilter, Health};
 use crate::event::{EventDraft, EventRecord, Fingerprint};
 use crate::id::{EndpointId, Epoch, EventId, IdempotencyKey, JobId};
 use crate::signing::{Keyring, Secret};
@@ -16,10 +16,22 @@ use crate::signing::{Keyring, Secret};
 pub struct Batch {
     /// Leases that end.
     pub settles: Vec<Settle>,
+    /// Endpoints that have fallen sick or are well again, to be noted with them.
+    pub health: Vec<HealthNote>,
     /// What callers ask for.
     pub operations: Vec<Operation>,
     /// For which endpoints new heads of lanes may be leased at once.
     pub may_lease: Room,
+}
+
+/// An endpoint has fallen sick, or is well again. Of one that is unknown nothing is
+/// noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealthNote {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// How it is now.
+    pub health: Health,
 }
 
 /// One caller's wish; carried out wholly or not at all.
@@ -145,6 +157,8 @@ pub struct Room {
     pub each: u32,
     /// For endpoints that have some already, or to which other rules apply.
     pub left: HashMap<EndpointId, u32>,
+    /// Endpoints for which there is none, unless they are named above: they are sick.
+    pub shut: Arc<HashSet<EndpointId>>,
 }
 
 impl Room {
@@ -155,12 +169,22 @@ impl Room {
 
     /// How much room there is for `endpoint`.
     pub fn left_for(&self, endpoint: EndpointId) -> u32 {
-        self.left.get(&endpoint).copied().unwrap_or(self.each)
+        match self.left.get(&endpoint) {
+            Some(left) => *left,
+            None if self.is_shut(endpoint) => 0,
+            None => self.each,
+        }
+    }
+
+    fn is_shut(&self, endpoint: EndpointId) -> bool {
+        // Nearly always nobody is sick, and then a look costs nothing.
+        !self.shut.is_empty() && self.shut.contains(&endpoint)
     }
 
     /// Takes one place for `endpoint`, if there is one.
     pub fn take(&mut self, endpoint: EndpointId) -> bool {
-        let left = self.left.entry(endpoint).or_insert(self.each);
+        let each = if self.is_shut(endpoint) { 0 } else { self.each };
+        let left = self.left.entry(endpoint).or_insert(each);
         let had = *left > 0;
         *left = left.saturating_sub(1);
         had

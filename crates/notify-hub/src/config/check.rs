@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use notify_core::retention::Retention;
 use notify_core::schedule::Limits;
-use notify_core::{EventLimits, Keyring, RetryPolicy, Secret};
+use notify_core::{EventLimits, Keyring, RetryPolicy, Secret, Span};
 
 use super::{NotifierConfig, SecretText, StreamLimits};
 
@@ -71,12 +71,15 @@ impl Settings {
             is_port_range,
             "a port or a range such as 1024-65535",
         )?;
+        let timeout = Duration::from_secs(within("timeout_secs", config.timeout_secs, 1, 300)?);
+        let retry_policy = retry_policy(config)?;
+        let max_age = max_age(config, &retry_policy, timeout)?;
         let limits = &config.limits;
         let mib = EventLimits::BYTES_CEILING;
         Ok(Self {
             keyring: keyring(config)?,
-            retry_policy: retry_policy(config)?,
-            timeout: Duration::from_secs(within("timeout_secs", config.timeout_secs, 1, 300)?),
+            retry_policy,
+            timeout,
             progress_events_max: within("sse_capacity", config.sse_capacity, 1, 1_024)?,
             progress_min_interval: Duration::from_millis(within(
                 "progress_min_interval_ms",
@@ -97,11 +100,13 @@ impl Settings {
                     1,
                     10_000,
                 )?,
+                max_age,
                 ..Limits::default()
             },
             retention: Retention {
                 jobs: config.store.retention.0,
                 dead_letters: config.store.dead_letter_retention.0,
+                max_age,
             },
             event_limits: EventLimits {
                 event_bytes_max: within("limits.event_bytes_max", limits.event_bytes_max, 1, mib)?,
@@ -142,7 +147,6 @@ fn no_empty_promises(config: &NotifierConfig) -> Result<(), ConfigInvalid> {
     for (field, is_set) in [
         ("egress.denied_cidrs", !egress.denied_cidrs.is_empty()),
         ("egress.require_https", egress.require_https),
-        ("max_age", config.max_age.is_some()),
         ("streams.open_max", streams.open_max != defaults.open_max),
         (
             "streams.open_per_job_max",
@@ -199,6 +203,21 @@ fn retry_policy(config: &NotifierConfig) -> Result<RetryPolicy, ConfigInvalid> {
             RetryPolicy::exponential(config.max_retries, base)
                 .map_err(|error| invalid("max_retries", error))
         }
+    }
+}
+
+fn max_age(
+    config: &NotifierConfig,
+    policy: &RetryPolicy,
+    timeout: Duration,
+) -> Result<Duration, ConfigInvalid> {
+    let Some(Span(max_age)) = config.max_age else {
+        return Ok(policy.max_age(timeout));
+    };
+    if (Duration::from_secs(1)..=RetryPolicy::MAX_AGE_MAX).contains(&max_age) {
+        Ok(max_age)
+    } else {
+        Err(invalid("max_age", "from 1s to 90d"))
     }
 }
 
@@ -274,6 +293,26 @@ mod tests {
         let settings = Settings::new(&config).unwrap();
         assert_eq!(settings.retry_policy.attempts_max(), 4);
         assert!(settings.keyring.is_none());
+        assert_eq!(settings.retention.max_age, Duration::from_secs(188));
+    }
+
+    #[test]
+    fn a_webhook_may_wait_for_as_long_as_is_said() {
+        let config = NotifierConfig {
+            max_age: Some(Span(Duration::from_secs(3_600))),
+            ..Default::default()
+        };
+        let settings = Settings::new(&config).unwrap();
+        let max_age = Duration::from_secs(3_600);
+        assert_eq!(
+            (settings.retention.max_age, settings.schedule.max_age),
+            (max_age, max_age)
+        );
+        for secs in [0, 91 * 86_400] {
+            check_refused("max_age", |config| {
+                config.max_age = Some(Span(Duration::from_secs(secs)));
+            });
+        }
     }
 
     #[test]
@@ -309,9 +348,6 @@ mod tests {
         });
         check_refused("egress.require_https", |config| {
             config.egress.require_https = true
-        });
-        check_refused("max_age", |config| {
-            config.max_age = Some(Span(Duration::from_secs(60)));
         });
         check_refused("streams.open_max", |config| config.streams.open_max = 1);
         check_refused("streams.open_per_job_max", |config| {

@@ -1,6 +1,8 @@
 //! Forgetting: what is past its retention, and what nothing names any more.
 
-use notify_core::ledger::Bounds;
+use std::time::Duration;
+
+use notify_core::ledger::{self, Bounds};
 use notify_core::retention::Retention;
 use notify_core::store::Trimmed;
 use notify_core::{DeliveryId, EndpointId, Timestamp};
@@ -15,7 +17,7 @@ impl Tables {
         retention: Retention,
         rows_max: usize,
     ) -> Trimmed {
-        let mut trimmed = Trimmed::default();
+        let mut trimmed = self.expire(now, retention.max_age);
         let mut rows = 0;
         let over = retention.jobs_over(now);
         while let Some(&(ended_at, number)) = self.ended.first()
@@ -43,6 +45,25 @@ impl Tables {
         }
         self.forget_released();
         trimmed
+    }
+
+    /// Gives up some of what has been due at sick endpoints for too long.
+    fn expire(&mut self, now: Timestamp, max_age: Duration) -> Trimmed {
+        let most = Retention::EXPIRED_PER_STEP_MAX;
+        let lanes = self.pending.expired(now, max_age, most);
+        if lanes.is_empty() {
+            return Trimmed::default();
+        }
+        let rows = self.fetch_lanes(lanes);
+        let (bounds, supply) = (self.bounds(), &mut self.supply);
+        let decided = ledger::decide_expiry(now, max_age, rows, bounds, supply);
+        let written = self.apply(now, decided);
+        let expired = written.died.len() as u64;
+        Trimmed {
+            expired,
+            more: expired > 0 && !self.pending.expired(now, max_age, 1).is_empty(),
+            ..Trimmed::default()
+        }
     }
 
     /// Forgets a job with all that it has; how many rows that were.
@@ -129,5 +150,6 @@ impl Tables {
         self.urls.remove(&known.row.endpoint.url);
         self.endpoint_ids.remove(&known.row.number);
         self.endpoints.remove(&id);
+        self.pending.forget_endpoint(id);
     }
 }

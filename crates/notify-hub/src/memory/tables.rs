@@ -1,6 +1,7 @@
 //! The tables, and how rows are found in them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use notify_core::delivery::{
     Attempt, DeadLetter, DeadReason, DeliveryState, DeliveryView, LaneKey, Undelivered,
@@ -157,10 +158,15 @@ impl Tables {
         }
     }
 
-    /// The lanes that may be claimed, with their endpoints.
+    /// The lanes that may be claimed, with their jobs and endpoints.
     pub(super) fn fetch_due(&self, now: Timestamp, room: &Room, limit: usize) -> Rows {
+        self.fetch_lanes(self.pending.due(now, room, limit))
+    }
+
+    /// Lanes, with their jobs and endpoints.
+    pub(super) fn fetch_lanes(&self, lanes: Vec<Arc<LaneKey>>) -> Rows {
         let mut rows = Rows::new();
-        for key in self.pending.due(now, room, limit) {
+        for key in lanes {
             if rows.wants_endpoint(key.endpoint) {
                 rows.put_endpoint(key.endpoint, self.endpoint_row(key.endpoint));
             }

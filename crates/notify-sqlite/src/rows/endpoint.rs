@@ -7,7 +7,7 @@ use notify_core::ledger;
 use notify_core::{EndpointId, EndpointUrl, Keyring, Secret, Timestamp};
 use rusqlite::{Connection, Row, params};
 
-use super::{Record, Sum, millis, parsed, time, unsigned};
+use super::{Record, Sum, maybe_time, millis, parsed, time, unsigned};
 use crate::error::Fault;
 
 /// A row of `endpoints`.
@@ -45,8 +45,9 @@ impl EndpointRow {
         let (secret, previous) = self.secrets();
         conn.prepare_cached(
             "INSERT INTO endpoints
-               (id, endpoint, url, secret, previous_secret, enabled, named_at, crc)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+               (id, endpoint, url, secret, previous_secret, enabled, named_at, sick_since,
+                well_since, crc)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute(params![
             self.number,
@@ -56,6 +57,8 @@ impl EndpointRow {
             previous,
             self.endpoint.enabled,
             millis(self.named_at),
+            self.endpoint.sick_since.map(millis),
+            self.endpoint.well_since.map(millis),
             self.sum()
         ])?;
         Ok(())
@@ -65,7 +68,7 @@ impl EndpointRow {
         let (secret, previous) = self.secrets();
         conn.prepare_cached(
             "UPDATE endpoints SET secret = ?2, previous_secret = ?3, enabled = ?4, named_at = ?5,
-               crc = ?6 WHERE id = ?1",
+               sick_since = ?6, well_since = ?7, crc = ?8 WHERE id = ?1",
         )?
         .execute(params![
             self.number,
@@ -73,6 +76,8 @@ impl EndpointRow {
             previous,
             self.endpoint.enabled,
             millis(self.named_at),
+            self.endpoint.sick_since.map(millis),
+            self.endpoint.well_since.map(millis),
             self.sum()
         ])?;
         Ok(())
@@ -98,8 +103,8 @@ impl EndpointRow {
 
 impl Record for EndpointRow {
     const TABLE: &'static str = "endpoints";
-    const COLUMNS: &'static str =
-        "id, endpoint, url, secret, previous_secret, enabled, named_at, crc";
+    const COLUMNS: &'static str = "id, endpoint, url, secret, previous_secret, enabled, \
+        named_at, sick_since, well_since, crc";
 
     fn read(row: &Row<'_>) -> Result<(Self, i64), Fault> {
         let url: String = row.get(2)?;
@@ -116,10 +121,12 @@ impl Record for EndpointRow {
                     .map_err(|_| Fault::damaged("column url can't be read"))?,
                 keyring,
                 enabled: row.get(5)?,
+                sick_since: maybe_time(row, 7)?,
+                well_since: maybe_time(row, 8)?,
             }),
             named_at: time(row, 6)?,
         };
-        Ok((endpoint, row.get(7)?))
+        Ok((endpoint, row.get(9)?))
     }
 
     fn sum(&self) -> i64 {
@@ -132,6 +139,8 @@ impl Record for EndpointRow {
             .maybe_bytes(previous.map(str::as_bytes))
             .int(self.endpoint.enabled.into())
             .int(millis(self.named_at))
+            .maybe_int(self.endpoint.sick_since.map(millis))
+            .maybe_int(self.endpoint.well_since.map(millis))
             .finish()
     }
 

@@ -69,6 +69,7 @@ fn jobs_of(leased: &[Leased]) -> Vec<&str> {
 const OVER: Retention = Retention {
     jobs: Duration::ZERO,
     dead_letters: Duration::ZERO,
+    max_age: Duration::MAX,
 };
 
 fn append(bench: &Bench, to: &str) -> Operation {

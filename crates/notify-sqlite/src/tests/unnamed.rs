@@ -8,6 +8,7 @@ use super::*;
 const RETENTION: Retention = Retention {
     jobs: Duration::from_secs(86_400),
     dead_letters: Duration::from_secs(10 * 86_400),
+    max_age: Duration::MAX,
 };
 
 /// Trims until there is no more to do.
