@@ -7,14 +7,18 @@ mod answers;
 mod delivery;
 mod environment;
 mod faults;
+mod http2;
 mod idle;
+mod misbehaving;
 mod shortage;
 mod tls;
+mod vectors;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use notify_core::{EndpointUrl, Transport, TransportError, WebhookRequest, WebhookResponse};
+use notify_http::egress::Policy;
 use notify_http::{HttpConfig, HttpTransport};
 
 /// In the query of every URL here, so that a leak of it is seen.
@@ -26,8 +30,18 @@ const LONG: Duration = Duration::from_secs(30);
 /// A deadline that is meant to pass.
 const SHORT: Duration = Duration::from_millis(200);
 
+/// Settings with which this machine may be connected to, by name and at any port.
+fn to_this_machine() -> HttpConfig {
+    let policy = Policy::default().allow_cidrs(["127.0.0.0/8", "::1/128"]);
+    let policy = policy.and_then(|policy| policy.allow_ports(["1-65535"]));
+    let policy = policy.and_then(|policy| policy.allow_hosts(["localhost"]));
+    let mut config = HttpConfig::default();
+    config.egress = policy.unwrap();
+    config
+}
+
 fn transport() -> HttpTransport {
-    HttpTransport::new(HttpConfig::default()).unwrap()
+    HttpTransport::new(to_this_machine()).unwrap()
 }
 
 fn request(url: &str, timeout: Duration) -> WebhookRequest {

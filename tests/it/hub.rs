@@ -2,9 +2,11 @@
 
 mod clock;
 mod deliveries;
+mod egress;
 mod ending;
 mod failing;
 mod limits;
+mod metrics;
 mod own_failures;
 mod sick;
 mod streams;

@@ -7,11 +7,14 @@
 )]
 
 mod backup;
+mod check_url;
 mod curl;
 mod durable;
+mod endpoints;
 mod events;
 mod jobs;
 mod json;
+mod letters;
 mod listen;
 mod refusals;
 mod settings;

@@ -131,6 +131,7 @@ fn a_wrong_signature_is_noticed() {
 fn a_limit_that_is_passed_is_noticed() {
     check_caught(Sabotage::WidenWindow, Invariant::I13);
     check_caught(Sabotage::IgnoreRoom, Invariant::I13);
+    check_caught(Sabotage::IgnoreBytes, Invariant::I13);
     check_caught(Sabotage::IgnoreBacklog, Invariant::I13);
 }
 
@@ -156,7 +157,7 @@ fn a_schedule_that_follows_the_wall_clock_is_noticed() {
 
 #[test]
 fn waits_that_are_left_behind_by_a_set_clock_are_noticed() {
-    // Who waits for too long may be passed by others before he is missed.
+    // Who is thought to wait yet may be passed by others before he is missed.
     let either = [Invariant::I14, Invariant::Fair];
     check_caught_by(Sabotage::LeaveWaitsBehind, &either);
 }

@@ -133,6 +133,14 @@ impl RawConnection {
         request.is_some_and(|request| self.requests.send(request).is_ok())
     }
 
+    /// Reads a request's head and leaves its body where it is.
+    pub async fn head(&mut self) {
+        while read_line(&mut self.stream)
+            .await
+            .is_some_and(|line| !line.is_empty())
+        {}
+    }
+
     /// Sends these bytes; false if the client has closed the connection.
     pub async fn say(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).await.is_ok()

@@ -59,20 +59,19 @@ pub trait Ask: Store {
         }
     }
 
-    /// Changes an endpoint; `None` if it is unknown.
+    /// Changes an endpoint.
     fn change_endpoint(
         &self,
         now: Timestamp,
         endpoint: EndpointId,
         change: EndpointChange,
-    ) -> impl Future<Output = Result<Option<Arc<Endpoint>>, StoreError>> + Send {
+    ) -> impl Future<Output = Result<Result<Arc<Endpoint>, Refusal>, StoreError>> + Send {
         async move {
             let operation = Operation::ChangeEndpoint { endpoint, change };
-            match self.ask(now, operation).await? {
-                Ok(Answer::Endpoint(endpoint)) => Ok(Some(endpoint)),
-                Err(Refusal::NoEndpoint) => Ok(None),
+            Ok(self.ask(now, operation).await?.map(|answer| match answer {
+                Answer::Endpoint(endpoint) => endpoint,
                 other => panic!("{other:?}"),
-            }
+            }))
         }
     }
 

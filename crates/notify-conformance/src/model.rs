@@ -17,8 +17,8 @@
 //! deliveries that nobody named collects in a [`Toll`]. [`ModelStore`](crate::ModelStore)
 //! speaks the port for it.
 //!
-//! **What it leaves open** is what the port leaves open. It never forgets an
-//! endpoint, and after a restart progress keeps no distance.
+//! **What it leaves open** is what the port leaves open. It forgets an endpoint
+//! that nobody names as late as may be, and after a restart progress keeps no distance.
 
 mod clock;
 mod deliveries;
@@ -37,7 +37,7 @@ use notify_core::{DeliveryId, EndpointUrl, Epoch, EventId, IdempotencyKey, JobId
 pub use deliveries::{End, Stale};
 pub use endpoints::{Refusal, Wish};
 pub use jobs::{Accepted, Event, NewIds, Refused, Registered, Registration};
-pub use retention::Trimmed;
+pub use retention::{LettersRoom, Trimmed};
 
 use crate::Bounds;
 
@@ -58,6 +58,8 @@ pub struct Model {
     jobs: Vec<Job>,
     /// In order of their coming.
     endpoints: Vec<Endpoint>,
+    /// When each was last seen to be named.
+    seen_named: Vec<(EndpointUrl, Timestamp)>,
     /// Settled or not, in order of their coming.
     deliveries: Vec<Delivery>,
     /// In order of their being given up.
@@ -170,6 +172,7 @@ impl Model {
             bounds,
             jobs: Vec::new(),
             endpoints: Vec::new(),
+            seen_named: Vec::new(),
             deliveries: Vec::new(),
             letters: Vec::new(),
             toll: Toll::default(),

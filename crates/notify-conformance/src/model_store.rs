@@ -111,14 +111,18 @@ impl Store for ModelStore {
                 written.answers.push(answer);
             }
             let mut room = batch.may_lease.clone();
-            let leased = model.lease(now, &lanes, |endpoint| room.take(endpoint));
+            let leased = model.lease(now, &lanes, |endpoint, json_bytes| {
+                room.take(endpoint, json_bytes)
+            });
             finish(model, now, leased, written)
         })
     }
 
     fn claim(&self, now: Timestamp, mut room: Room, limit: usize) -> StoreResult<'_, Written> {
         self.at(now, |model| {
-            let leased = model.claim(now, limit, |endpoint| room.take(endpoint));
+            let leased = model.claim(now, limit, |endpoint, json_bytes| {
+                room.take(endpoint, json_bytes)
+            });
             finish(model, now, leased, Written::default())
         })
     }
@@ -130,12 +134,18 @@ impl Store for ModelStore {
         rows_max: usize,
     ) -> StoreResult<'_, Trimmed> {
         self.at(now, |model| {
+            let room = model::LettersRoom {
+                per_endpoint_max: retention.dead_letters_per_endpoint_max,
+                bytes_max: retention.dead_letter_bytes_max,
+            };
+            let (jobs, letters) = (retention.jobs, retention.dead_letters);
             let expired = model.expire(now, retention.max_age);
-            let trimmed = model.trim(now, retention.jobs, retention.dead_letters, rows_max);
+            let trimmed = model.trim(now, jobs, letters, room, rows_max);
             model.take_toll();
             Trimmed {
                 forgotten: trimmed.forgotten,
                 expired,
+                crowded_out: trimmed.crowded_out,
                 more: trimmed.more,
             }
         })
@@ -262,10 +272,17 @@ fn carry_out(
         }
         Operation::ChangeEndpoint { endpoint, change } => {
             let changed = match change {
-                EndpointChange::Enabled(enabled) => model.enable(now, endpoint, enabled),
-                EndpointChange::Keyring(secrets) => model.rotate(endpoint, *secrets),
+                EndpointChange::Enabled(enabled) => model
+                    .enable(now, endpoint, enabled)
+                    .ok_or(Refusal::NoEndpoint)?,
+                EndpointChange::Rotate {
+                    secret,
+                    expire_old_after,
+                } => model
+                    .rotate(now, endpoint, *secret, expire_old_after)
+                    .map_err(refusal)?,
             };
-            Answer::Endpoint(Arc::new(changed.ok_or(Refusal::NoEndpoint)?.clone()))
+            Answer::Endpoint(Arc::new(changed.clone()))
         }
         Operation::Redeliver(sweep) => {
             let wanted = wanted(model, sweep.filter().clone());
@@ -276,6 +293,15 @@ fn carry_out(
             swept(model.drop_letters(wanted))
         }
     })
+}
+
+fn refusal(refused: model::Refusal) -> Refusal {
+    match refused {
+        model::Refusal::JobExists => Refusal::JobExists,
+        model::Refusal::SecretConflict => Refusal::SecretConflict,
+        model::Refusal::NoEndpoint => Refusal::NoEndpoint,
+        model::Refusal::RotationInProgress => Refusal::RotationInProgress,
+    }
 }
 
 fn register(
@@ -291,10 +317,7 @@ fn register(
         ids: ids(registration.fresh),
     };
     let registered = model.register(now, registration);
-    let registered = registered.map_err(|refused| match refused {
-        model::Refusal::JobExists => Refusal::JobExists,
-        model::Refusal::SecretConflict => Refusal::SecretConflict,
-    })?;
+    let registered = registered.map_err(refusal)?;
     Ok(Registered {
         epoch: registered.epoch,
         used_new_secret: registered.used_new_secret,
@@ -395,6 +418,9 @@ fn wanted(model: &Model, filter: DeadFilter) -> impl Fn(&Letter) -> bool + use<>
             && at
                 .as_ref()
                 .is_none_or(|at| at.as_ref() == Some(&delivery.url))
+            && filter
+                .event
+                .is_none_or(|event| event == delivery.record.id())
             && filter.reason.is_none_or(|reason| reason == letter.reason)
             && filter.since.is_none_or(|since| letter.died_at >= since)
             && filter.until.is_none_or(|until| letter.died_at < until)

@@ -260,7 +260,7 @@ impl<S: Store> Rig<S> {
 
     pub(super) async fn change_endpoint(&self, id: EndpointId, change: EndpointChange) {
         let changed = self.store.change_endpoint(self.now(), id, change).await;
-        assert!(changed.unwrap().is_some());
+        assert!(changed.unwrap().is_ok());
     }
 
     async fn check_next_due(&self, written: &Written) {

@@ -60,10 +60,9 @@ pub(super) async fn endpoint_lines(store: &impl Store) -> Vec<String> {
             Some(&endpoint)
         );
         let secrets = endpoint.keyring.as_ref().map(|keyring| {
-            let exposed = keyring
-                .newest_first()
-                .map(|secret| secret.expose().to_owned());
-            exposed.collect::<Vec<_>>()
+            let previous = keyring.previous();
+            let previous = previous.map(|(secret, until)| (secret.expose().to_owned(), until));
+            (keyring.newest().expose().to_owned(), previous)
         });
         lines.push(format!(
             "{:?} enabled {} {secrets:?}",

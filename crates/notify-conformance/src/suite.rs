@@ -126,6 +126,7 @@ macro_rules! store_suite {
                 next_due_is_the_earliest_of_heads_to_come
                 a_clock_that_jumps_back_leases_nothing_early
                 a_claim_keeps_to_the_room_of_each_endpoint
+                nothing_is_leased_once_the_bytes_are_used_up
                 a_write_leases_where_there_is_room
                 a_disabled_endpoint_is_not_attempted
                 a_receiver_that_is_gone_is_disabled_at_once
@@ -159,6 +160,10 @@ macro_rules! store_suite {
                 dead_letters_are_found_by_each_field
                 dead_letters_of_one_moment_are_paged_once_each
                 dropping_forgets_what_matches
+                of_an_endpoint_with_too_many_the_oldest_make_room
+                making_room_for_dead_letters_keeps_to_its_limit
+                of_the_largest_endpoint_the_oldest_make_room
+                what_is_redelivered_or_dropped_takes_no_room
             }
             redelivering {
                 a_redelivery_is_the_next_generation
@@ -180,7 +185,9 @@ macro_rules! store_suite {
                 a_secret_that_is_said_beats_the_one_for_new_endpoints
                 another_secret_for_a_known_endpoint_is_a_conflict
                 an_endpoint_without_its_own_secret_is_given_none
-                a_keyring_is_replaced_whole
+                a_rotated_secret_stays_active_for_a_while
+                a_third_active_secret_is_refused
+                rotations_at_one_moment_do_not_undo_each_other
                 an_unknown_endpoint_is_not_changed
                 endpoints_are_listed_newest_first
             }
@@ -212,6 +219,7 @@ macro_rules! store_suite {
                 a_redelivery_puts_retention_off
                 a_forgotten_job_begins_anew
                 what_is_known_of_an_endpoint_outlives_its_jobs
+                what_is_known_of_an_endpoint_that_nothing_names_goes_in_time
             }
             clock {
                 a_clock_set_back_lengthens_no_wait
@@ -254,6 +262,7 @@ macro_rules! store_suite {
                 an_acknowledged_event_survives_at_once
                 a_sequence_that_left_the_log_is_not_reused
                 leases_are_void_after_a_restart
+                what_waited_is_as_large_as_it_was
                 a_settled_delivery_stays_settled
                 a_retry_keeps_its_due_time_and_attempts
                 the_minute_of_a_failing_event_runs_on
@@ -261,6 +270,7 @@ macro_rules! store_suite {
                 a_redelivery_survives
                 what_was_forgotten_stays_forgotten
                 retention_counts_from_before_the_restart
+                dead_letters_of_before_the_restart_make_room
                 a_crash_during_recovery_loses_nothing
             }
         }

@@ -218,7 +218,9 @@ impl<T> Committer<T> {
         let Some(Asked::Claim { room, since }) = self.asked.take() else {
             return;
         };
-        let is_cut = written.leased.len() >= self.limits.claim_deliveries_max;
+        let bytes = written.leased.iter().map(|it| it.delivery().bytes());
+        let is_cut = written.leased.len() >= self.limits.claim_deliveries_max
+            || bytes.sum::<u64>() >= room.bytes;
         scheduler.handle_claimed(&room, is_cut);
         self.take_in(since, written, scheduler);
     }
@@ -318,13 +320,19 @@ impl<T> Committer<T> {
         }
     }
 
-    fn claim(&mut self, at: Duration, scheduler: &Scheduler) -> Option<Work> {
+    fn claim(&mut self, at: Duration, scheduler: &mut Scheduler) -> Option<Work> {
         let may = self.phase == CommitPhase::Running && !self.owes_settles;
         if !self.claim_wanted || !may {
             return None;
         }
         self.claim_wanted = false;
         let room = scheduler.room();
+        if room.bytes == 0 {
+            // It would be cut before it has begun. The scheduler asks for it in time.
+            scheduler.handle_claimed(&room, true);
+            self.next_due = None;
+            return None;
+        }
         self.asked = Some(Asked::Claim {
             room: room.clone(),
             since: at,

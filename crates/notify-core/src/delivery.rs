@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -146,6 +147,21 @@ pub struct Delivery {
     pub attempts_made: u32,
 }
 
+impl Delivery {
+    /// What one occupies beyond its event's JSON, roughly, in bytes.
+    pub const BYTES_MIN: u64 = 512;
+
+    /// What it occupies in memory, roughly, in bytes.
+    pub fn bytes(&self) -> u64 {
+        Self::bytes_of(self.record.json_bytes())
+    }
+
+    /// What one occupies of whose event there is so much JSON.
+    pub fn bytes_of(json_bytes: u32) -> u64 {
+        Self::BYTES_MIN + u64::from(json_bytes)
+    }
+}
+
 /// Proof that its holder may attempt a delivery. Opaque; a store that finds it
 /// out of date settles nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -265,6 +281,15 @@ impl Attempt {
     /// The longest snippet, in bytes.
     pub const SNIPPET_BYTES_MAX: usize = 1_024;
 
+    /// What one occupies beyond its texts, roughly, in bytes.
+    pub const BYTES_MIN: u64 = 128;
+
+    /// What it occupies, roughly, in bytes.
+    pub fn bytes(&self) -> u64 {
+        let texts = [&self.error, &self.snippet].into_iter().flatten();
+        Self::BYTES_MIN + texts.map(|text| text.len() as u64).sum::<u64>()
+    }
+
     /// What went wrong, as one line of text; `None` for a success.
     pub fn failure(&self) -> Option<String> {
         match (&self.error, self.status) {
@@ -340,6 +365,8 @@ pub struct DeadLetter {
     pub died_at: Timestamp,
     /// The webhook's body, as JSON.
     pub payload: Value,
+    /// The webhook's body, byte for byte.
+    pub body: Bytes,
     /// Every attempt of the last generation, oldest first.
     pub history: Vec<Attempt>,
 }
@@ -373,6 +400,13 @@ impl Undelivered {
             generation: delivery.generation,
         }
     }
+
+    /// What its dead letter occupies with these attempts, roughly, in bytes.
+    pub fn bytes(&self, history: &[Attempt]) -> u64 {
+        let attempts = history.iter().map(Attempt::bytes);
+        let text = self.url.len() as u64;
+        Delivery::bytes_of(self.record.json_bytes()) + text + attempts.sum::<u64>()
+    }
 }
 
 impl DeadLetter {
@@ -397,6 +431,7 @@ impl DeadLetter {
                 .and_then(Attempt::failure)
                 .unwrap_or_default(),
             died_at,
+            body: body.clone(),
             payload: Text::read(&body)
                 .ok()
                 .and_then(|text| text.to_value().ok())

@@ -24,6 +24,7 @@
 
 mod accept;
 mod changes;
+mod isolate;
 mod lanes;
 mod letters;
 mod pending;
@@ -37,11 +38,12 @@ use std::time::Duration;
 
 use crate::endpoint::Endpoint;
 use crate::id::EndpointId;
-use crate::signing::Keyring;
+use crate::signing::{Keyring, RotationInProgress, Secret};
 use crate::store::{Answer, Batch, EndpointChange, HealthNote, Operation, Refusal, Room, Written};
 use crate::time::Timestamp;
 
 pub use changes::{Changes, DeliveryChange, End, Grant, LaneChange, NewEvent, NewKey, NewLetter};
+pub use isolate::{BUG, Isolated, decide_isolated, unless_it_panics, without_culprits};
 pub use pending::Pending;
 pub use rows::{
     Changed, DeliveryRow, EndpointRow, Found, JobRow, KeyRow, LaneRows, LetterRow, Rows,
@@ -229,13 +231,29 @@ impl<'a> Deciding<'a> {
         id: EndpointId,
         change: &EndpointChange,
     ) -> Result<Arc<Endpoint>, Refusal> {
-        self.rows.endpoint(id)?.ok_or(Refusal::NoEndpoint)?;
-        let now = self.now;
-        self.alter_endpoint(id, |endpoint| match change {
-            EndpointChange::Enabled(true) => endpoint.enabled = true,
-            EndpointChange::Enabled(false) => endpoint.disable(now),
-            EndpointChange::Keyring(keyring) => endpoint.keyring = Some(Keyring::clone(keyring)),
-        });
+        let row = self.rows.endpoint(id)?.ok_or(Refusal::NoEndpoint)?;
+        match change {
+            EndpointChange::Enabled(enabled) => {
+                let now = self.now;
+                self.alter_endpoint(id, |endpoint| match enabled {
+                    true => endpoint.enabled = true,
+                    false => endpoint.disable(now),
+                });
+            }
+            EndpointChange::Rotate {
+                secret,
+                expire_old_after,
+            } => {
+                let (now, secret) = (self.now, Secret::clone(secret));
+                let keyring = match &row.endpoint.keyring {
+                    None => Keyring::new(secret),
+                    Some(own) => own
+                        .rotated(now, secret, now.plus(*expire_old_after))
+                        .map_err(|RotationInProgress| Refusal::RotationInProgress)?,
+                };
+                self.alter_endpoint(id, |endpoint| endpoint.keyring = Some(keyring));
+            }
+        }
         let row = self.rows.endpoint(id)?.ok_or(Refusal::NoEndpoint)?;
         Ok(Arc::clone(&row.endpoint))
     }

@@ -10,7 +10,7 @@
 //!
 //! - [`id`], [`time`]: the nouns' names, and points in time as data;
 //! - [`json`]: what comes from outside, as text and without trust;
-//! - [`hex`]: bytes as text, in one spelling;
+//! - [`hex`], [`map`]: bytes as text, in one spelling; tables that are quick;
 //! - [`job`]: the statuses and the one transition function;
 //! - [`event`]: one fact about a job, checked once, encoded once;
 //! - [`log`]: a job's events as its readers see them, with cursors;
@@ -54,6 +54,7 @@ pub mod json;
 pub mod lane;
 pub mod ledger;
 pub mod log;
+pub mod map;
 pub mod retention;
 pub mod retry;
 pub mod schedule;

@@ -25,6 +25,8 @@ pub struct JobLog {
     progress: VecDeque<EventRecord>,
     progress_events_max: usize,
     bytes: usize,
+    /// What came up to this sequence is not all here.
+    gone_to: u64,
 }
 
 impl JobLog {
@@ -39,6 +41,7 @@ impl JobLog {
             progress: VecDeque::new(),
             progress_events_max: progress_events_max.max(1),
             bytes: size_of::<Self>(),
+            gone_to: 0,
         }
     }
 
@@ -142,6 +145,29 @@ impl JobLog {
     /// What the log occupies in memory, roughly, in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Lets go of what came up to the sequence `passed`, which every reader has passed;
+    /// the newest event stays. Who begins before that then needs another log.
+    pub fn let_go(&mut self, passed: u64) {
+        let passed = passed.min(self.head.saturating_sub(1));
+        let is_passed = |record: &EventRecord| record.sequence() <= passed;
+        let lifecycle = self.lifecycle.partition_point(is_passed);
+        let progress = self.progress.partition_point(is_passed);
+        let gone = self.lifecycle.drain(..lifecycle);
+        let gone = gone.chain(self.progress.drain(..progress));
+        let (mut last, mut bytes) = (self.gone_to, 0);
+        for record in gone {
+            last = last.max(record.sequence());
+            bytes += record.memory_bytes();
+        }
+        (self.gone_to, self.bytes) = (last, self.bytes - bytes);
+        self.lifecycle.shrink_to_fit();
+    }
+
+    /// Whether some of it was [let go](Self::let_go).
+    pub fn is_cut(&self) -> bool {
+        self.gone_to > 0
     }
 
     fn keep_progress(&mut self, newest: usize) {

@@ -1,11 +1,17 @@
-//! How long what has ended is kept, and how long what can't be attempted waits.
+//! How long what has ended is kept and how much of it, and how long what can't be
+//! attempted waits.
+
+mod holders;
 
 use std::time::Duration;
 
 use crate::endpoint::Endpoint;
 use crate::time::Timestamp;
 
-/// For how long what has ended is kept, and what can't be attempted waits.
+pub use holders::{Holder, Holders};
+
+/// For how long what has ended is kept and how much of it, and how long what can't be
+/// attempted waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// A job, from its terminal event or its last settled delivery, whichever
@@ -16,9 +22,24 @@ pub struct Retention {
     /// A delivery that is due at an endpoint that is sick. At a healthy one nothing is
     /// too old.
     pub max_age: Duration,
+    /// Dead letters of one [holder](Holder): an endpoint, or a job where they came to
+    /// none. The oldest leave first.
+    pub dead_letters_per_endpoint_max: u64,
+    /// [Bytes](crate::delivery::Undelivered::bytes) of dead letters altogether. The
+    /// oldest of the holder that has most leave first.
+    pub dead_letter_bytes_max: u64,
 }
 
 impl Retention {
+    /// 24 hours, 30 days, and 90 days; 10,000 dead letters, and 4 GiB.
+    pub const DEFAULT: Self = Self {
+        jobs: Duration::from_secs(24 * 3_600),
+        dead_letters: Duration::from_secs(30 * 86_400),
+        max_age: Duration::from_secs(90 * 86_400),
+        dead_letters_per_endpoint_max: 10_000,
+        dead_letter_bytes_max: 4 * 1024 * 1024 * 1024,
+    };
+
     /// The most lanes that one step of trimming looks at for what is too old.
     pub const EXPIRED_PER_STEP_MAX: usize = 256;
 
@@ -69,7 +90,7 @@ mod tests {
         let retention = Retention {
             jobs: Duration::from_secs(10),
             dead_letters: Duration::ZERO,
-            max_age: Duration::ZERO,
+            ..Retention::DEFAULT
         };
         let secs = Timestamp::from_secs;
         assert_eq!(retention.jobs_over(secs(9)), None);
@@ -83,7 +104,7 @@ mod tests {
         let retention = Retention {
             jobs: Duration::from_secs(10),
             dead_letters: Duration::from_secs(20),
-            max_age: Duration::ZERO,
+            ..Retention::DEFAULT
         };
         let url = EndpointUrl::parse("https://a.example/").unwrap();
         let mut endpoint = Endpoint::new(EndpointId::from_random(1), url);

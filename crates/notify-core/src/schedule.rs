@@ -17,7 +17,8 @@
 //!
 //! **Guarantees.** Never more attempts in flight than the endpoint's window, its
 //! host's cap and the global bound; never more ready deliveries of one endpoint
-//! than [`Limits::ready_per_endpoint_max`] if the store keeps to
+//! than [`Limits::ready_per_endpoint_max`], nor more bytes altogether than
+//! [`Limits::ready_bytes_max`] and one event, if the store keeps to
 //! [`Scheduler::room`]; endpoints that can send take turns; each delivery that
 //! came in goes out through [`poll_settle`](Scheduler::poll_settle) exactly once.
 //! What fails for a reason of our own is charged to nobody: it counts as no
@@ -50,6 +51,7 @@ use crate::delivery::{Delivery, LaneKey, Leased, Outcome, Settle};
 use crate::endpoint::Endpoint;
 use crate::id::{DeliveryId, EndpointId};
 use crate::job::EventKind;
+use crate::map::IdMap;
 use crate::retry::{RetryPolicy, Verdict};
 use crate::store::{HealthNote, Room};
 use crate::time::Timestamp;
@@ -65,11 +67,13 @@ pub struct Scheduler {
     limits: Limits,
     policy: RetryPolicy,
     seed: u64,
-    endpoints: HashMap<EndpointId, EndpointState>,
+    endpoints: IdMap<EndpointId, EndpointState>,
     hosts: HashMap<Arc<str>, HostState>,
     /// Endpoints that have something ready and room in their window, in turn.
     turns: VecDeque<EndpointId>,
-    in_flight: HashMap<DeliveryId, InFlight>,
+    in_flight: IdMap<DeliveryId, InFlight>,
+    /// What is ready or in flight occupies.
+    bytes: u64,
     settles: VecDeque<Settle>,
     own_failures: OwnFailures,
     healths: Healths,
@@ -129,10 +133,11 @@ impl Scheduler {
             limits,
             policy,
             seed,
-            endpoints: HashMap::new(),
+            endpoints: IdMap::default(),
             hosts: HashMap::new(),
             turns: VecDeque::new(),
-            in_flight: HashMap::new(),
+            in_flight: IdMap::default(),
+            bytes: 0,
             settles: VecDeque::new(),
             own_failures: OwnFailures::default(),
             healths: Healths::new(limits.open_max(), usize_from(limits.sick_endpoints_max)),
@@ -217,6 +222,7 @@ impl Scheduler {
             each,
             left: left.collect(),
             shut: self.healths.sick(),
+            bytes: self.limits.ready_bytes_max.saturating_sub(self.bytes),
         }
     }
 
@@ -240,6 +246,11 @@ impl Scheduler {
         room
     }
 
+    /// How many bytes what is ready or in flight occupies.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Takes in a delivery that was leased from the store. It is given back if its
     /// endpoint has fallen sick, and it is not its probe.
     pub fn handle_ready(&mut self, leased: Leased) {
@@ -251,6 +262,7 @@ impl Scheduler {
                 .push_back(leased.settle(Outcome::Released, None));
             return;
         }
+        self.bytes += delivery.bytes();
         let (healths, places) = (&self.healths, &self.places);
         let endpoint = self.endpoints.entry(id).or_insert_with(|| EndpointState {
             host: delivery.endpoint.url.authority().into(),
@@ -267,8 +279,8 @@ impl Scheduler {
         self.stand_in_line(id);
     }
 
-    /// A claim with this room was answered. `is_cut` if it came to its limit, so
-    /// that there may be more anywhere. What it left behind where there was room is
+    /// A claim with this room was answered. `is_cut` if it came to its limit or used
+    /// up the bytes, so that there may be more anywhere. What it left behind where there was room is
     /// told by [`handle_left_waiting`](Self::handle_left_waiting), and afterwards;
     /// where there was none, nobody has looked.
     pub fn handle_claimed(&mut self, room: &Room, is_cut: bool) {
@@ -325,7 +337,10 @@ impl Scheduler {
             return;
         }
         let given_back = state.ready.drain(..);
-        let settles = given_back.map(|leased| leased.settle(Outcome::Released, None));
+        let settles = given_back.map(|leased| {
+            self.bytes = self.bytes.saturating_sub(leased.delivery().bytes());
+            leased.settle(Outcome::Released, None)
+        });
         self.settles.extend(settles);
         self.forget_if_idle(endpoint.id);
     }
@@ -343,6 +358,7 @@ impl Scheduler {
             held == lane && record.kind() == EventKind::Progress && record.sequence() < sequence
         });
         if let Some(leased) = overruled.and_then(|position| endpoint.ready.remove(position)) {
+            self.bytes = self.bytes.saturating_sub(leased.delivery().bytes());
             self.settles
                 .push_back(leased.settle(Outcome::Superseded, None));
             self.after_ready_shrank(lane.endpoint);
@@ -360,6 +376,8 @@ impl Scheduler {
         let Some(in_flight) = self.in_flight.remove(&delivery) else {
             return;
         };
+        let bytes = in_flight.leased.delivery().bytes();
+        self.bytes = self.bytes.saturating_sub(bytes);
         let id = in_flight.leased.delivery().lane.endpoint;
         self.places.give_back(in_flight.is_vouched);
         let is_probe = in_flight.is_probe;
@@ -393,9 +411,11 @@ impl Scheduler {
         match turned {
             Turned::Nothing => {}
             Turned::Sick => {
-                let given_back = endpoint.ready.drain(..);
-                let settles = given_back.map(|leased| leased.settle(Outcome::Released, None));
-                self.settles.extend(settles);
+                for leased in endpoint.ready.drain(..) {
+                    self.bytes = self.bytes.saturating_sub(leased.delivery().bytes());
+                    self.settles
+                        .push_back(leased.settle(Outcome::Released, None));
+                }
             }
             Turned::Well => {
                 endpoint.is_behind = true;
@@ -426,10 +446,12 @@ impl Scheduler {
     }
 
     /// Whether to claim: the store may hold due deliveries for which there was no
-    /// room before, or from now on one that may be a probe.
+    /// room before, and an eighth of the bytes is free, so that it is worth while; or
+    /// from now on one that may be a probe.
     pub fn poll_claim(&mut self, now: Timestamp) -> bool {
+        let most = self.limits.ready_bytes_max;
         self.claim_wanted |= self.healths.poll_due(now);
-        std::mem::take(&mut self.claim_wanted)
+        self.bytes <= most - most / 8 && std::mem::take(&mut self.claim_wanted)
     }
 
     /// When [`poll_claim`](Self::poll_claim) is to be asked again, if nothing happens

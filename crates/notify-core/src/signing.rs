@@ -25,7 +25,7 @@ use subtle::{Choice, ConstantTimeEq};
 use crate::hex;
 use crate::time::Timestamp;
 
-pub use secret::{Keyring, Secret, SecretInvalid};
+pub use secret::{Keyring, RotationInProgress, Secret, SecretInvalid};
 
 /// The header with the event id.
 pub const WEBHOOK_ID: &str = "webhook-id";
@@ -59,14 +59,24 @@ pub struct Signatures {
 
 /// Signs one attempt: `timestamp_secs` is the attempt's own time.
 pub fn sign(keyring: &Keyring, id: &str, timestamp_secs: u64, body: &[u8]) -> Signatures {
-    sign_at(keyring, id, &timestamp_secs.to_string(), body)
+    let at = Timestamp::from_secs(timestamp_secs);
+    sign_at(keyring, id, at, &timestamp_secs.to_string(), body)
 }
 
-/// [`sign`], for who has the timestamp as text.
-pub(crate) fn sign_at(keyring: &Keyring, id: &str, timestamp: &str, body: &[u8]) -> Signatures {
-    let entries = keyring.newest_first().count();
+/// [`sign`] with the secrets that are active at `at`, which is also there as text.
+pub(crate) fn sign_at(
+    keyring: &Keyring,
+    id: &str,
+    at: Timestamp,
+    timestamp: &str,
+    body: &[u8],
+) -> Signatures {
+    let active = keyring.active(at);
+    let entries = active.clone().count();
     let mut standard = String::with_capacity(entries * (TAG_BASE64_BYTES + " v1,".len()) - 1);
-    for secret in keyring.newest_first() {
+    let mut oldest = keyring.newest();
+    for secret in active {
+        oldest = secret;
         if !standard.is_empty() {
             standard.push(' ');
         }
@@ -76,7 +86,7 @@ pub(crate) fn sign_at(keyring: &Keyring, id: &str, timestamp: &str, body: &[u8])
             .into_bytes();
         BASE64.encode_string(tag, &mut standard);
     }
-    let tag = timestamped_mac(keyring.oldest(), timestamp, body)
+    let tag = timestamped_mac(oldest, timestamp, body)
         .finalize()
         .into_bytes();
     let mut timestamped = String::with_capacity(HEX_PREFIX.len() + 2 * TAG_BYTES);

@@ -75,7 +75,8 @@ pub trait Store: Archive {
     /// Gives up what has been due at sick endpoints for longer than
     /// [`Retention::max_age`], some of it, in the way that the lane rule says. Forgets
     /// jobs whose retention is over, those that ended first going first,
-    /// and dead letters whose is, by when they were given up. So that a call is
+    /// and dead letters whose is, by when they were given up; once there are none,
+    /// those that [have to make room](crate::retention::Holders). So that a call is
     /// short it stops after the job with which it has forgotten `rows_max` rows
     /// (events, deliveries, attempts, keys), and after `rows_max` dead letters, or
     /// earlier; it forgets something if there is something to forget.

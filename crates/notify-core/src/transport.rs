@@ -154,20 +154,13 @@ impl fmt::Display for TransportError {
             Self::Connect => f.write_str("no connection could be made"),
             Self::Tls => f.write_str("the TLS handshake failed"),
             Self::Http => f.write_str("the connection broke or the answer was no HTTP"),
-            Self::Refused(_) => f.write_str("address not allowed"),
+            Self::Refused(refused) => refused.fmt(f),
             Self::Internal(what) => write!(f, "internal: {what}"),
         }
     }
 }
 
-impl std::error::Error for TransportError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Refused(refused) => Some(refused),
-            _ => None,
-        }
-    }
-}
+impl std::error::Error for TransportError {}
 
 /// The egress policy does not let this address pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

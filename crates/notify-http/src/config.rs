@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::egress::Policy;
+
 /// The settings of an [`HttpTransport`](crate::HttpTransport).
 ///
 /// # Examples
@@ -33,6 +35,8 @@ pub struct HttpConfig {
     /// Certificates to trust in addition to the system's roots, as PEM: those of
     /// a private authority. None by default.
     pub extra_roots_pem: Option<Vec<u8>>,
+    /// Where requests may go; by default to what is public and nowhere else.
+    pub egress: Policy,
 }
 
 impl Default for HttpConfig {
@@ -43,6 +47,7 @@ impl Default for HttpConfig {
             pool_idle_timeout: Duration::from_secs(15),
             idle_connections_max: 256,
             extra_roots_pem: None,
+            egress: Policy::default(),
         }
     }
 }

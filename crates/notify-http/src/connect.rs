@@ -9,11 +9,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use notify_core::TransportError;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tower_service::Service as _;
 
 use crate::connection::{Connection, Http1};
+use crate::egress::Policy;
+use crate::metered::{Allowance, Metered};
 use crate::no_answer::{NoAnswer, Stage};
 use crate::resolve::Names;
 use crate::target::Target;
@@ -21,6 +24,8 @@ use crate::tasks::Tasks;
 
 pub(crate) struct Connector {
     tcp: HttpConnector<Names>,
+    /// Judges once more whom a connection was made to.
+    policy: Arc<Policy>,
     tls: TlsConnector,
     http2: http2::Builder<Tasks>,
     /// Runs the connections of HTTP/2.
@@ -30,7 +35,13 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    pub(crate) fn new(names: Names, tls: ClientConfig, timeout: Duration, tasks: Tasks) -> Self {
+    pub(crate) fn new(
+        names: Names,
+        tls: ClientConfig,
+        policy: Arc<Policy>,
+        timeout: Duration,
+        tasks: Tasks,
+    ) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(names);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -46,6 +57,7 @@ impl Connector {
             .keep_alive_timeout(HTTP2_PING_TIMEOUT);
         Self {
             tcp,
+            policy,
             tls: TlsConnector::from(Arc::new(tls)),
             http2,
             tasks,
@@ -53,7 +65,7 @@ impl Connector {
         }
     }
 
-    /// Makes a connection to who is named.
+    /// Makes a connection to who is named, if that is allowed.
     ///
     /// # Errors
     /// [`NoAnswer`] with the step that failed.
@@ -64,9 +76,17 @@ impl Connector {
 
     async fn reach(&self, target: &Target) -> Result<Connection, NoAnswer> {
         let reached = self.tcp.clone().call(target.uri.clone()).await;
-        let stream = reached.map_err(|error| NoAnswer::of(Stage::Connect, &error))?;
+        let reached = reached.map_err(|error| NoAnswer::of(Stage::Connect, &error))?;
+        let stream = reached.into_inner();
+        match (&target.server_name, stream.peer_addr()) {
+            (_, Ok(peer)) => self.policy.check_address(peer.ip()),
+            // Closed as soon as it was made, as what follows would find.
+            (Some(_), Err(_)) => return Err(TransportError::Tls.into()),
+            (None, Err(_)) => return Err(TransportError::Http.into()),
+        }
+        .map_err(TransportError::Refused)?;
         match &target.server_name {
-            Some(name) => self.secure(name.clone(), stream.into_inner()).await,
+            Some(name) => self.secure(name.clone(), stream).await,
             None => speak_http1(stream).await,
         }
     }
@@ -80,7 +100,7 @@ impl Connector {
         let stream = secured.map_err(|error| NoAnswer::of(Stage::Tls, &error))?;
         let (_, session) = stream.get_ref();
         if session.alpn_protocol() != Some(b"h2") {
-            return speak_http1(TokioIo::new(stream)).await;
+            return speak_http1(stream).await;
         }
         let agreed = self.http2.handshake(TokioIo::new(stream)).await;
         let (sender, driver) = agreed.map_err(|error| NoAnswer::of(Stage::Exchange, &error))?;
@@ -94,15 +114,17 @@ impl Connector {
 
 async fn speak_http1<T>(stream: T) -> Result<Connection, NoAnswer>
 where
-    T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let allowance = Allowance::new();
+    let stream = TokioIo::new(Metered::new(stream, allowance.clone()));
     let agreed = http1::Builder::new().handshake(stream).await;
     let (sender, driver) = agreed.map_err(|error| NoAnswer::of(Stage::Exchange, &error))?;
     let driver = Box::pin(async {
         // What it dies of, the request on it is told.
         let _ = driver.await;
     });
-    Ok(Connection::Http1(Http1::new(sender, driver)))
+    Ok(Connection::Http1(Http1::new(sender, driver, allowance)))
 }
 
 /// How soon a silent peer is probed for being alive.

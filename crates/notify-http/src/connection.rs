@@ -19,6 +19,8 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Frame, Incoming};
 use hyper::client::conn::{TrySendError, http1, http2};
 
+use crate::metered::Allowance;
+
 /// A request as a connection takes it.
 pub(crate) type Outgoing = Request<Full<Bytes>>;
 
@@ -89,13 +91,20 @@ pub(crate) struct Http1 {
     sender: http1::SendRequest<Full<Bytes>>,
     /// `None` when it has ended.
     driver: Option<Driver>,
+    /// What the receiver may say to one request.
+    allowance: Allowance,
 }
 
 impl Http1 {
-    pub(crate) fn new(sender: http1::SendRequest<Full<Bytes>>, driver: Driver) -> Self {
+    pub(crate) fn new(
+        sender: http1::SendRequest<Full<Bytes>>,
+        driver: Driver,
+        allowance: Allowance,
+    ) -> Self {
         Self {
             sender,
             driver: Some(driver),
+            allowance,
         }
     }
 
@@ -113,6 +122,7 @@ impl Http1 {
         &mut self,
         request: &mut Outgoing,
     ) -> Result<Response<Incoming>, TrySendError<Outgoing>> {
+        self.allowance.renew();
         let mut answer = pin!(self.sender.try_send_request(take(request)));
         poll_fn(|context| {
             self.drive(context);

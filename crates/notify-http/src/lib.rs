@@ -7,6 +7,8 @@
 //!
 //! What it never does:
 //!
+//! - it connects to no address that its [policy](egress) does not allow, which by
+//!   default is public ones alone;
 //! - it follows no redirect, asks no proxy of the environment, decompresses
 //!   nothing and keeps no cookie;
 //! - it knows no job, no retry and no store. What an answer *means* is decided
@@ -59,12 +61,13 @@
 //! - `connections`: which idle connections are kept;
 //! - `connect`: how one is made;
 //! - `connection`: how a request goes over one;
+//! - `metered`: how much a receiver may say;
 //! - `tasks`: what runs on its own, and ends with the transport;
 //! - `answer`: what is read of what comes back;
 //! - `retry_after`: the one header that is understood;
 //! - `no_answer`: why nothing came back;
 //! - `tls`: whom we trust;
-//! - `resolve`: names to addresses, and where addresses are to be judged.
+//! - `resolve`: names to addresses that may be connected to.
 
 mod answer;
 mod config;
@@ -72,6 +75,7 @@ mod connect;
 mod connection;
 mod connections;
 pub mod egress;
+mod metered;
 mod no_answer;
 mod resolve;
 mod retry_after;

@@ -1,23 +1,12 @@
-//! Names to addresses, and the place where addresses are to be judged.
+//! Names to addresses that may be connected to.
 //!
 //! # Where the egress guard stands
 //!
-//! A URL comes from a customer and may point at what only we can reach: this
-//! machine, the network around it, a cloud's metadata service. A policy has to
-//! be enforced at three points, because no single one sees everything:
-//!
-//! 1. *the URL*: scheme, port and name, and literal addresses, which never reach
-//!    a resolver. They are judged by [`Transport::vet`] and again before each
-//!    request, on the host as the URL parser reads it; another spelling of an
-//!    address (`0x7f.1`) has been refused by [`egress`](crate::egress) before;
-//! 2. *the resolved addresses*: all that a name resolves to pass through
-//!    [`Names`], and the connection is made to one of exactly these. Nothing asks
-//!    for the name a second time, so an answer that changes between check and use
-//!    (DNS rebinding) changes nothing;
-//! 3. *redirects and proxies*, which would lead around both: there are none.
-//!
-//! A refusal leaves the resolver as an [`AddressRefused`] in the chain of causes
-//! and becomes [`TransportError::Refused`].
+//! All addresses that a name resolves to pass through [`Names`], which leaves out
+//! those that the [policy](crate::egress) does not allow, and the connection is made
+//! to one of exactly these that are left. A name of which none is left is refused: an
+//! [`AddressRefused`] leaves here in the chain of causes and becomes
+//! [`TransportError::Refused`].
 //!
 //! # Whose names cost whom
 //!
@@ -40,8 +29,6 @@
 //! where one of them is answered and the other isn't for a quarter of a second,
 //! the answered one has to do.
 //!
-//! [`Transport::vet`]: notify_core::Transport::vet
-//! [`AddressRefused`]: notify_core::transport::AddressRefused
 //! [`TransportError::Refused`]: notify_core::TransportError::Refused
 //! [`TransportError::Internal`]: notify_core::TransportError::Internal
 
@@ -60,10 +47,12 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
 use hyper_util::client::legacy::connect::dns::Name;
+use notify_core::transport::AddressRefused;
 use tokio::time::{Instant, timeout};
 use tower_service::Service;
 
-use crate::no_answer::{NameFailed, OurOwn};
+use crate::egress::Policy;
+use crate::no_answer::{NameFailed, NoAnswer, OurOwn, Stage};
 use places::Places;
 use system::System;
 
@@ -72,6 +61,10 @@ const FAILURE_KEPT: Duration = Duration::from_secs(1);
 
 /// The most names of which it is remembered that they failed.
 const FAILURES_MAX: usize = 4_096;
+
+/// The most addresses of one family that a connection is tried to. They share its
+/// time, so with thousands of them none would have enough.
+const ADDRESSES_OF_A_FAMILY_MAX: usize = 8;
 
 /// How much longer one address family may take than the other.
 const FAMILY_PATIENCE: Duration = Duration::from_millis(250);
@@ -84,6 +77,7 @@ pub(crate) struct Names {
 
 struct Shared {
     system: System,
+    policy: Arc<Policy>,
     places: Places,
     failures: Mutex<HashMap<String, Instant>>,
     /// How long a look-up may take once it has its place.
@@ -95,14 +89,15 @@ struct Shared {
 impl Names {
     /// The names of this system. Whoever waits for a connection for
     /// `connect_timeout` has a quarter of it left when a name came at last.
-    pub(crate) fn new(connect_timeout: Duration) -> Self {
-        Self::of(System::new(), connect_timeout)
+    pub(crate) fn new(connect_timeout: Duration, policy: Arc<Policy>) -> Self {
+        Self::of(System::new(), connect_timeout, policy)
     }
 
-    fn of(system: System, connect_timeout: Duration) -> Self {
+    fn of(system: System, connect_timeout: Duration, policy: Arc<Policy>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 system,
+                policy,
                 places: Places::new(),
                 failures: Mutex::default(),
                 deadline: connect_timeout / 2,
@@ -111,8 +106,25 @@ impl Names {
         }
     }
 
-    /// Every address of `host`, at least one.
+    /// The addresses of `host` that may be connected to, at least one.
+    ///
+    /// # Errors
+    /// [`NoAnswer`] as a connection would fail of it.
+    pub(crate) async fn resolve(&self, host: &str) -> Result<(), NoAnswer> {
+        let found = self.look_up(host).await.map_err(into_cause);
+        found
+            .map(drop)
+            .map_err(|cause| NoAnswer::of(Stage::Connect, &*cause))
+    }
+
+    /// The addresses of `host` that may be connected to, at least one.
     async fn look_up(&self, host: &str) -> Result<Vec<IpAddr>, LookUpFailed> {
+        let found = self.look_up_all(host).await?;
+        self.shared.permitted(found).map_err(LookUpFailed::Refused)
+    }
+
+    /// Every address of `host`, at least one.
+    async fn look_up_all(&self, host: &str) -> Result<Vec<IpAddr>, LookUpFailed> {
         let shared = &self.shared;
         if let Ok(literal) = host.parse() {
             return Ok(vec![literal]);
@@ -145,6 +157,31 @@ impl Names {
 }
 
 impl Shared {
+    /// Of the addresses of a name those that may be connected to, and of each family
+    /// no more than are tried.
+    fn permitted(&self, found: Vec<IpAddr>) -> Result<Vec<IpAddr>, AddressRefused> {
+        let mut refused = None;
+        let mut room = [ADDRESSES_OF_A_FAMILY_MAX; 2];
+        let mut permitted = found;
+        permitted.retain(|&address| match self.policy.check_address(address) {
+            Ok(()) => {
+                let [ipv4, ipv6] = &mut room;
+                let room = if address.is_ipv4() { ipv4 } else { ipv6 };
+                let fits = *room > 0;
+                *room = room.saturating_sub(1);
+                fits
+            }
+            Err(error) => {
+                refused = Some(error);
+                false
+            }
+        });
+        match refused {
+            Some(refused) if permitted.is_empty() => Err(refused),
+            _ => Ok(permitted),
+        }
+    }
+
     fn has_failed(&self, host: &str) -> bool {
         let failed_at = self.failures().get(host).copied();
         failed_at.is_some_and(|at| at.elapsed() < FAILURE_KEPT)
@@ -241,6 +278,8 @@ fn addresses(answer: Result<Lookup, NetError>) -> Result<Vec<IpAddr>, LookUpFail
 enum LookUpFailed {
     /// It has none, or nobody says so in time.
     Name,
+    /// None that it has may be connected to.
+    Refused(AddressRefused),
     Ours(OurOwn),
 }
 
@@ -257,8 +296,11 @@ fn into_cause(failed: LookUpFailed) -> Cause {
     match failed {
         LookUpFailed::Ours(ours) => ours.into(),
         LookUpFailed::Name => NameFailed.into(),
+        LookUpFailed::Refused(refused) => refused.into(),
     }
 }
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

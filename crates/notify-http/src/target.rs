@@ -13,7 +13,7 @@ use rustls::pki_types::ServerName;
 use url::{Position, Url};
 
 use crate::connection::Outgoing;
-use crate::egress;
+use crate::egress::{self, Policy};
 
 /// A URL as it is requested.
 #[derive(Debug)]
@@ -32,10 +32,7 @@ pub(crate) struct Target {
 /// What can't be requested is refused like an address: no attempt of its receiver.
 fn refused(invalid: UrlInvalid) -> AddressRefused {
     AddressRefused {
-        rule: match invalid {
-            UrlInvalid::NonCanonicalIpv4 => "non-canonical ipv4",
-            _ => "unparsable",
-        },
+        rule: invalid.rule(),
     }
 }
 
@@ -44,9 +41,10 @@ impl Target {
     /// rules, and reads it.
     ///
     /// # Errors
-    /// [`AddressRefused`] if it can't be requested.
-    pub(crate) fn parse(url: &EndpointUrl) -> Result<Self, AddressRefused> {
+    /// [`AddressRefused`] if it can't or may not be requested.
+    pub(crate) fn parse(url: &EndpointUrl, policy: &Policy) -> Result<Self, AddressRefused> {
         let read = egress::read(url).map_err(refused)?;
+        policy.check_url(&read)?;
         Self::of(&read).ok_or_else(|| refused(UrlInvalid::Unparsable))
     }
 
@@ -70,6 +68,12 @@ impl Target {
         })
     }
 
+    /// Whom to look up: a name, or a literal address without brackets.
+    pub(crate) fn host(&self) -> &str {
+        let host = self.uri.host().unwrap_or_default();
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+
     /// Addresses a request as the connection's version of HTTP has it.
     pub(crate) fn address(&self, request: &mut Outgoing, is_http2: bool) {
         if is_http2 {
@@ -82,8 +86,10 @@ impl Target {
     }
 }
 
-/// The targets of late, so that a URL is not read again for each attempt.
+/// The targets of late, so that a URL is not read and judged again for each attempt:
+/// the policy of a transport does not change.
 pub(crate) struct Targets {
+    policy: Arc<Policy>,
     known: Mutex<HashMap<EndpointUrl, Arc<Target>>>,
 }
 
@@ -92,8 +98,9 @@ pub(crate) struct Targets {
 const KNOWN_MAX: usize = 1_024;
 
 impl Targets {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(policy: Arc<Policy>) -> Self {
         Self {
+            policy,
             known: Mutex::default(),
         }
     }
@@ -107,7 +114,7 @@ impl Targets {
         if let Some(target) = known.get(url) {
             return Ok(Arc::clone(target));
         }
-        let target = Arc::new(Target::parse(url)?);
+        let target = Arc::new(Target::parse(url, &self.policy)?);
         if known.len() >= KNOWN_MAX {
             known.clear();
         }
@@ -130,7 +137,8 @@ mod tests {
     use super::*;
 
     fn target(url: &str) -> Target {
-        Target::parse(&EndpointUrl::parse(url).unwrap()).unwrap()
+        let policy = Policy::default().allow_cidrs(["127.0.0.0/8", "::1/128"]);
+        Target::parse(&EndpointUrl::parse(url).unwrap(), &policy.unwrap()).unwrap()
     }
 
     #[track_caller]
@@ -167,7 +175,7 @@ mod tests {
 
     #[test]
     fn few_targets_are_remembered_whatever_is_asked_for() {
-        let targets = Targets::new();
+        let targets = Targets::new(Arc::default());
         for number in 0..3 * KNOWN_MAX {
             let url = EndpointUrl::parse(&format!("http://a.example/{number}")).unwrap();
             targets.of(&url).unwrap();

@@ -15,7 +15,7 @@ use crate::config::{HttpConfig, HttpConfigInvalid};
 use crate::connect::Connector;
 use crate::connection::Outgoing;
 use crate::connections::Connections;
-use crate::egress;
+use crate::egress::Policy;
 use crate::no_answer::{self, NoAnswer, Stage};
 use crate::resolve::Names;
 use crate::target::{Target, Targets};
@@ -31,8 +31,9 @@ use crate::tls;
 /// # Bounds
 ///
 /// For each request in flight at most some 400 KiB of an answer's head and 16 KiB
-/// of its body are in memory; over HTTP/2 a connection buffers at most 1 MiB. At
-/// most [`HttpConfig::idle_connections_max`] idle connections are kept.
+/// of its body are in memory; over HTTP/1.1 at most 1 MiB of one exchange is read,
+/// interim answers (`100 Continue`) included; over HTTP/2 a connection buffers at most
+/// 1 MiB. At most [`HttpConfig::idle_connections_max`] idle connections are kept.
 #[derive(Clone)]
 pub struct HttpTransport {
     shared: Arc<Shared>,
@@ -40,7 +41,9 @@ pub struct HttpTransport {
 
 struct Shared {
     user_agent: HeaderValue,
+    policy: Arc<Policy>,
     targets: Targets,
+    names: Names,
     connector: Connector,
     connections: Arc<Connections>,
 }
@@ -55,23 +58,51 @@ impl HttpTransport {
         if config.connect_timeout.is_zero() {
             return Err(HttpConfigInvalid::ConnectTimeout);
         }
+        let names = Names::new(config.connect_timeout, Arc::new(config.egress.clone()));
+        Self::with_names(config, names)
+    }
+
+    /// Names are judged by the policy that they came with, all else by that of the
+    /// settings.
+    fn with_names(config: HttpConfig, names: Names) -> Result<Self, HttpConfigInvalid> {
         let user_agent = HeaderValue::try_from(&config.user_agent)
             .ok()
             .filter(|value| !value.is_empty())
             .ok_or(HttpConfigInvalid::UserAgent)?;
         let tls = tls::client_config(config.extra_roots_pem.as_deref())?;
-        let names = Names::new(config.connect_timeout);
+        let policy = Arc::new(config.egress);
         let tasks = Tasks::default();
-        let connector = Connector::new(names, tls, config.connect_timeout, tasks.clone());
+        let timeout = config.connect_timeout;
+        let connector = Connector::new(
+            names.clone(),
+            tls,
+            Arc::clone(&policy),
+            timeout,
+            tasks.clone(),
+        );
         let (idle_max, idle_timeout) = (config.idle_connections_max, config.pool_idle_timeout);
         Ok(Self {
             shared: Arc::new(Shared {
                 user_agent,
-                targets: Targets::new(),
+                targets: Targets::new(Arc::clone(&policy)),
+                policy,
+                names,
                 connector,
                 connections: Arc::new(Connections::new(idle_max, idle_timeout, tasks)),
             }),
         })
+    }
+
+    /// Whether `url` may be requested now: it is judged as before a request, its name
+    /// is resolved and the addresses are judged. Nobody is connected to.
+    ///
+    /// # Errors
+    /// What a request would fail of so far, [`TransportError::Refused`] above all.
+    pub async fn check(&self, url: &EndpointUrl) -> Result<(), TransportError> {
+        let target = self.shared.targets.of(url);
+        let target = target.map_err(TransportError::Refused)?;
+        let resolved = self.shared.names.resolve(target.host()).await;
+        resolved.map_err(|no_answer| no_answer.error)
     }
 }
 
@@ -108,9 +139,9 @@ impl Transport for HttpTransport {
         }
     }
 
-    /// See [`egress::canonical`].
+    /// See [`Policy::vet`].
     fn vet(&self, text: &str) -> Result<EndpointUrl, VetError> {
-        Ok(egress::canonical(text)?)
+        self.shared.policy.vet(text)
     }
 }
 
@@ -232,6 +263,9 @@ const OWN_HEADERS: usize = 5;
 const GIVEN_BACK_MAX: u32 = 2;
 
 #[cfg(test)]
+mod guarded;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use notify_core::endpoint::UrlInvalid;
@@ -303,7 +337,9 @@ mod tests {
             ("http://127.1/", "non-canonical ipv4"),
             ("http://127.0.0.1./", "non-canonical ipv4"),
             ("http://1.2.3.256/", "unparsable"),
-            ("http://a{b/", "unparsable"),
+            ("http://a{b/", "bad label"),
+            ("http://127.0.0.1/", "forbidden ip"),
+            ("http://localhost/", "single-label host"),
         ] {
             let refused = TransportError::Refused(AddressRefused { rule });
             assert_eq!(built(text), Err(refused), "{text}");
@@ -318,5 +354,12 @@ mod tests {
         assert_eq!(vet("http://A.example/x/../y"), Ok(canonical));
         let refused = VetError::Invalid(UrlInvalid::NonCanonicalIpv4);
         assert_eq!(vet("http://127.1/"), Err(refused));
+        let refused = VetError::Refused {
+            url: EndpointUrl::parse("http://127.0.0.1/").unwrap(),
+            refused: AddressRefused {
+                rule: "forbidden ip",
+            },
+        };
+        assert_eq!(vet("HTTP://127.0.0.1:80/x/.."), Err(refused));
     }
 }

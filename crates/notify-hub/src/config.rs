@@ -5,6 +5,7 @@ mod check;
 use std::fmt;
 
 use notify_core::Span;
+use notify_core::retention::Retention;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -82,22 +83,48 @@ impl Default for NotifierConfig {
 }
 
 /// Where webhooks may go, beyond what is open by default: http and https, ports
-/// 80, 443, 8080, 8443, public addresses. Denied wins.
+/// 80, 443, 8080, 8443, names that do not look internal, public addresses. Denied
+/// wins.
+///
+/// These are rules of the delivery over HTTP. A transport of one's own has its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EgressConfig {
     /// Address ranges that are allowed though they are not public, such as
-    /// `127.0.0.0/8`.
+    /// `10.0.0.0/8`; for receivers on this machine `127.0.0.0/8`.
     pub allow_cidrs: Vec<String>,
     /// Ports that are allowed too, such as `9000` or `1024-65535`.
     pub allow_ports: Vec<String>,
-    /// Names that are allowed though they look internal.
+    /// Names that are allowed though they look internal, such as `hooks.internal`
+    /// or, with all below it, `*.hooks.internal`. What they resolve to is judged as
+    /// ever.
     pub allow_hosts: Vec<String>,
-    /// Address ranges that are denied in any case. Has no effect yet, so it is
-    /// refused.
+    /// Address ranges that are denied in any case.
     pub denied_cidrs: Vec<String>,
-    /// Whether plain http is refused. Has no effect yet, so it is refused itself.
+    /// Whether plain http is refused.
     pub require_https: bool,
+}
+
+#[cfg(feature = "http")]
+impl EgressConfig {
+    /// The policy that these settings come to.
+    ///
+    /// # Errors
+    /// [`ConfigInvalid`] for the first entry that is wrong.
+    pub fn policy(&self) -> Result<notify_http::egress::Policy, ConfigInvalid> {
+        let policy = notify_http::egress::Policy::default()
+            .allow_cidrs(&self.allow_cidrs)
+            .and_then(|policy| policy.allow_ports(&self.allow_ports))
+            .and_then(|policy| policy.allow_hosts(&self.allow_hosts))
+            .and_then(|policy| policy.deny_cidrs(&self.denied_cidrs));
+        match policy {
+            Ok(policy) => Ok(policy.require_https(self.require_https)),
+            Err(invalid) => Err(ConfigInvalid {
+                field: invalid.field,
+                rule: format!("{:?} is not {}", invalid.entry, invalid.rule),
+            }),
+        }
+    }
 }
 
 /// How much may be in flight.
@@ -171,8 +198,8 @@ pub struct StoreConfig {
 impl Default for StoreConfig {
     fn default() -> Self {
         Self {
-            retention: Span(std::time::Duration::from_secs(24 * 3_600)),
-            dead_letter_retention: Span(std::time::Duration::from_secs(30 * 86_400)),
+            retention: Span(Retention::DEFAULT.jobs),
+            dead_letter_retention: Span(Retention::DEFAULT.dead_letters),
             min_free_bytes: 64 * 1024 * 1024,
         }
     }
@@ -191,10 +218,19 @@ pub struct LimitsConfig {
     /// dead letter. From nine tenths of `pending_deliveries_max` on it is 1,000 at
     /// most. Default 100,000.
     pub pending_per_endpoint_max: usize,
+    /// What webhooks occupy that are being sent or are next, in bytes: each its event
+    /// and 512. The rest waits in the store. Default 256 MiB.
+    pub ready_bytes_max: u64,
     /// Jobs kept in memory, in bytes. Default 1 GiB.
     pub memory_bytes_max: usize,
     /// Dead letters kept in memory; the oldest leave first. Default 1,000.
     pub dead_letters_in_memory_max: usize,
+    /// Dead letters of one endpoint, or of a job where they came to none; the oldest
+    /// leave first. Default 10,000.
+    pub dead_letters_per_endpoint_max: u64,
+    /// Dead letters altogether, in bytes; the oldest of the endpoint that has most
+    /// leave first. Default 4 GiB.
+    pub dead_letter_bytes_max: u64,
     /// Calls that wait for their commit. Default 4,096.
     pub waiting_operations_max: usize,
     /// Bytes that wait for their commit. Default 64 MiB.
@@ -204,6 +240,10 @@ pub struct LimitsConfig {
     pub admission_wait_ms: u64,
     /// Subscriptions in this process. Default 100,000.
     pub subscriptions_max: usize,
+    /// What is kept in memory of followed jobs' logs, in bytes. Beyond it what all of a
+    /// job's readers have passed is read from the store again for who comes later; what
+    /// is too much even so refuses further ones. Default 256 MiB.
+    pub live_log_bytes_max: usize,
 }
 
 impl Default for LimitsConfig {
@@ -212,12 +252,16 @@ impl Default for LimitsConfig {
             event_bytes_max: 256 * 1024,
             pending_deliveries_max: 1_000_000,
             pending_per_endpoint_max: 100_000,
+            ready_bytes_max: 256 * 1024 * 1024,
             memory_bytes_max: 1024 * 1024 * 1024,
             dead_letters_in_memory_max: 1_000,
+            dead_letters_per_endpoint_max: Retention::DEFAULT.dead_letters_per_endpoint_max,
+            dead_letter_bytes_max: Retention::DEFAULT.dead_letter_bytes_max,
             waiting_operations_max: 4_096,
             waiting_bytes_max: 64 * 1024 * 1024,
             admission_wait_ms: 250,
             subscriptions_max: 100_000,
+            live_log_bytes_max: 256 * 1024 * 1024,
         }
     }
 }

@@ -17,6 +17,7 @@
 mod admission;
 mod committer;
 mod dispatcher;
+mod trying;
 mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -24,19 +25,23 @@ use std::time::Duration;
 
 use notify_core::commit::CommitError;
 use notify_core::schedule::{EndpointHealth, Scheduler};
-use notify_core::store::{Answer, Archive, Operation, Refusal, StoreError};
+use notify_core::store::{Answer, Archive, FreshIds, Operation, Refusal, StoreError};
 use notify_core::transport::{DynTransport, VetError};
 use notify_core::{EndpointId, EndpointUrl, JobId, Store, Timestamp};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::clock::{Clock, Steady};
 use crate::config::Settings;
 use crate::error::{Failure, NotifyError};
 use crate::live::{LiveJobs, Reader};
+use crate::metrics::{Meters, Metrics};
+use crate::random::FreshSupply;
 use admission::{Admission, Admitted};
 use committer::Driver;
 use dispatcher::Dispatcher;
+use trying::TRIED_AT_ONCE_MAX;
+pub use trying::TestAnswer;
 use watch::watch;
 
 /// What an engine is made of.
@@ -54,6 +59,9 @@ pub(crate) struct Engine {
     /// Taken when the tasks start.
     calls: Mutex<Option<mpsc::UnboundedReceiver<Call>>>,
     tasks: OnceLock<tokio::sync::Mutex<JoinSet<()>>>,
+    fresh: FreshSupply,
+    /// Places for endpoints that are tried.
+    tries: Semaphore,
 }
 
 /// What the engine's tasks and callers share.
@@ -67,6 +75,7 @@ struct Shared {
     scheduler: Mutex<Scheduler>,
     live: Arc<LiveJobs>,
     admission: Admission,
+    meters: Meters,
     /// Bounded by the admission, each of whose permits travels with its call.
     calls: mpsc::UnboundedSender<Call>,
     /// There are settles to write.
@@ -118,9 +127,14 @@ impl Engine {
         } = parts;
         let (sender, receiver) = mpsc::unbounded_channel();
         let scheduler = Scheduler::new(settings.schedule, settings.retry_policy.clone(), seed);
-        let live = LiveJobs::new(settings.subscriptions_max, settings.progress_events_max);
+        let live = LiveJobs::new(
+            settings.subscriptions_max,
+            settings.live_log_bytes_max,
+            settings.progress_events_max,
+        );
         let shared = Shared {
             admission: Admission::new(&settings),
+            meters: Meters::new(),
             settings,
             transport,
             archive: Arc::clone(&store) as Arc<dyn Archive>,
@@ -140,6 +154,8 @@ impl Engine {
             shared: Arc::new(shared),
             calls: Mutex::new(Some(receiver)),
             tasks: OnceLock::new(),
+            fresh: FreshSupply::default(),
+            tries: Semaphore::new(TRIED_AT_ONCE_MAX),
         }
     }
 
@@ -167,6 +183,11 @@ impl Engine {
     pub(crate) fn endpoint_health(&self, id: EndpointId) -> EndpointHealth {
         let scheduler = self.shared.scheduler();
         scheduler.health(self.shared.now(), id)
+    }
+
+    /// Ids for whatever an operation may create.
+    pub(crate) fn fresh_ids(&self) -> Result<FreshIds, NotifyError> {
+        self.fresh.draw()
     }
 
     /// The one place where a text becomes the URL of an endpoint.
@@ -201,8 +222,14 @@ impl Engine {
             .calls
             .send(Call { operation, ticket })
             .map_err(|_| self.refusal())?;
-        match answer.await {
-            Ok(Ok(answer)) => Ok(Ok(answer)),
+        let began = self.shared.at();
+        let answered = answer.await;
+        let took = self.shared.at().saturating_sub(began);
+        match answered {
+            Ok(Ok(answer)) => {
+                self.shared.meters.committed(took);
+                Ok(Ok(answer))
+            }
             Ok(Err(CommitError::Refused(refusal))) => Ok(Err(refusal)),
             Ok(Err(CommitError::Store(error))) => Err(error.into()),
             // The committer answers everything that it takes over; what it did not
@@ -210,6 +237,35 @@ impl Engine {
             Err(_) if !self.is_ready() => Err(self.refusal()),
             Err(_) => Err(NotifyError::OutcomeUnknown),
         }
+    }
+
+    /// What is counted, and how things stand.
+    pub(crate) async fn metrics(&self) -> Result<Metrics, NotifyError> {
+        let shared = &self.shared;
+        let kept = self.archive().counters().await?;
+        let (in_flight, ready, own_failures) = {
+            let scheduler = shared.scheduler();
+            (
+                scheduler.in_flight(),
+                scheduler.ready(),
+                scheduler.own_failures(),
+            )
+        };
+        let now = shared.now();
+        Ok(Metrics {
+            own_failures,
+            pending_deliveries: kept.pending_deliveries,
+            pending_limit: shared.settings.pending_deliveries_max as u64,
+            dead_letters: kept.dead_letters,
+            jobs: kept.jobs,
+            in_flight: in_flight as u64,
+            ready: ready as u64,
+            oldest_due: kept
+                .oldest_due_at
+                .map_or(Duration::ZERO, |at| now.since(at)),
+            followed_jobs: shared.live.unfinished() as u64,
+            ..shared.meters.read()
+        })
     }
 
     /// Takes note of what the store said.
@@ -225,7 +281,11 @@ impl Engine {
         self.start()?;
         loop {
             let attached = self.shared.live.attach(job);
-            let reader = attached.ok_or(NotifyError::overloaded())?;
+            let (reader, behind) = attached.ok_or(NotifyError::overloaded())?;
+            if let Some(behind) = behind {
+                // Also if this one goes away: others wait for it.
+                self.shared.read_on(job, behind);
+            }
             let filled = reader.filled(&*self.shared.archive).await;
             if self.heed(filled).await? {
                 return Ok(reader);

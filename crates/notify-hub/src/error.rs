@@ -57,6 +57,9 @@ pub enum NotifyError {
     /// The endpoint is known with another secret.
     #[error("the endpoint is known with another secret")]
     EndpointSecretConflict,
+    /// The endpoint has two active secrets; one of them has to expire first.
+    #[error("the endpoint has two active secrets already")]
+    RotationInProgress,
     /// There is no such endpoint.
     #[error("there is no such endpoint")]
     EndpointUnknown,
@@ -127,6 +130,7 @@ impl NotifyError {
             Self::TooManyEvents => "too_many_events",
             Self::IdempotencyConflict => "idempotency_conflict",
             Self::EndpointSecretConflict => "endpoint_secret_conflict",
+            Self::RotationInProgress => "rotation_in_progress",
             Self::EndpointUnknown => "endpoint_unknown",
             Self::FilterEmpty(_) => "filter_empty",
             Self::RowDamaged(_) => "row_damaged",
@@ -201,6 +205,7 @@ impl From<Refusal> for NotifyError {
             Refusal::JobExists => Self::JobExists,
             Refusal::SecretConflict => Self::EndpointSecretConflict,
             Refusal::NoEndpoint => Self::EndpointUnknown,
+            Refusal::RotationInProgress => Self::RotationInProgress,
             Refusal::Full => Self::overloaded(),
             Refusal::NoSpace => Self::StoreFull,
             Refusal::Damaged(row) => Self::RowDamaged(row),

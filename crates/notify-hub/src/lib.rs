@@ -42,6 +42,7 @@ mod engine;
 mod error;
 mod live;
 mod memory;
+mod metrics;
 mod notifier;
 mod random;
 mod subscription;
@@ -52,12 +53,14 @@ pub use config::{
     ConfigInvalid, DeliveryConfig, EgressConfig, LimitsConfig, NotifierConfig, SecretText,
     StoreConfig, StreamLimits,
 };
+pub use engine::TestAnswer;
 pub use error::{Failure, NotifyError};
 pub use live::EndReason;
 pub use memory::{MemoryLimits, MemoryStore};
+pub use metrics::{AttemptResult, Distribution, Metrics};
 pub use notifier::{Builder, CreatedJob, JobNotifier, JobSpec, WebhookSpec};
 pub use notify_core::schedule::EndpointHealth;
-pub use notify_core::store::{DeadFilter, JobView};
+pub use notify_core::store::{DeadFilter, JobView, List, Listed};
 pub use notify_core::{
     Attempt, DeadLetter, DeadReason, EndpointId, EventId, EventRecord, JobEvent, JobId, JobStatus,
     Span, Timestamp, Transport,

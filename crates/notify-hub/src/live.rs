@@ -12,6 +12,10 @@
 //! new leaves its waker under the same lock that a publisher pushes under, so no
 //! wake-up slips between looking and waiting.
 //!
+//! **Bounds.** Logs occupy so many bytes together, and no more: beyond that they let go
+//! of what all of their readers have passed, which is read again should another reader
+//! come; and while what is left is still too much, none does.
+//!
 //! **Guarantees.** No queue per reader: a slow one costs its position and its
 //! waker. A job that was forgotten is never shown to who follows another one that
 //! has begun under its id: its live job leaves the map before that one's first
@@ -30,6 +34,7 @@ use notify_core::{Archive, Epoch, EventRecord, JobId};
 pub(crate) struct LiveJobs {
     followed: Mutex<Followed>,
     subscriptions_max: usize,
+    bytes_max: usize,
     progress_events_max: usize,
 }
 
@@ -37,23 +42,39 @@ pub(crate) struct LiveJobs {
 struct Followed {
     jobs: HashMap<JobId, Arc<LiveJob>>,
     readers: usize,
+    /// What the logs of these jobs occupy.
+    bytes: usize,
+    /// What they occupied when all had let go of what they could.
+    bytes_needed: usize,
     closed: bool,
 }
 
 impl LiveJobs {
-    pub(crate) fn new(subscriptions_max: usize, progress_events_max: usize) -> Self {
+    pub(crate) fn new(
+        subscriptions_max: usize,
+        bytes_max: usize,
+        progress_events_max: usize,
+    ) -> Self {
         Self {
             followed: Mutex::default(),
             subscriptions_max,
+            bytes_max,
             progress_events_max,
         }
     }
 
-    /// Counts a reader in. `None` if there are too many.
-    pub(crate) fn attach(self: &Arc<Self>, job: &JobId) -> Option<Reader> {
+    /// Counts a reader in. `None` if there are too many, or too much for them to read.
+    /// With it the live job, if that has to be read anew for all of its readers.
+    pub(crate) fn attach(self: &Arc<Self>, job: &JobId) -> Option<(Reader, Option<Arc<LiveJob>>)> {
         let mut followed = lock(&self.followed);
         if followed.readers >= self.subscriptions_max {
             return None;
+        }
+        if followed.bytes > self.bytes_max {
+            followed.let_go();
+            if followed.bytes > self.bytes_max {
+                return None;
+            }
         }
         followed.readers += 1;
         let closed = followed.closed;
@@ -63,13 +84,21 @@ impl LiveJobs {
                 filling: tokio::sync::Mutex::default(),
             })
         });
-        let key = live.lock().add_reader();
-        Some(Reader {
+        let live = Arc::clone(live);
+        let mut state = live.lock();
+        let before = state.log.memory_bytes();
+        let key = state.add_reader();
+        let begins_anew = state.log.handle_reader();
+        followed.count(before, state.log.memory_bytes());
+        drop(state);
+        let behind = begins_anew.then(|| Arc::clone(&live));
+        let reader = Reader {
             jobs: Arc::clone(self),
             job: job.clone(),
-            live: Arc::clone(live),
+            live,
             key,
-        })
+        };
+        Some((reader, behind))
     }
 
     /// Makes an event known to whoever follows its job. The live job, if it has to
@@ -118,9 +147,22 @@ impl LiveJobs {
         // Held so that nobody attaches to what is about to leave.
         let mut followed = lock(&self.followed);
         let mut woken = Vec::new();
-        live.change_quietly(&mut woken, |state| tell(&mut state.log));
+        let mut bytes = [0; 2];
+        live.change_quietly(&mut woken, |state| {
+            bytes[0] = state.log.memory_bytes();
+            tell(&mut state.log);
+            bytes[1] = state.log.memory_bytes();
+        });
+        if followed.has(job, live) {
+            followed.count(bytes[0], bytes[1]);
+        }
         if live.lock().log.is_over() {
             followed.remove(job, live);
+        }
+        // Not for each event, where there is little to let go of.
+        let needed = followed.bytes_needed.saturating_add(self.bytes_max / 8);
+        if followed.bytes > self.bytes_max.max(needed) {
+            followed.let_go();
         }
         drop(followed);
         woken.into_iter().for_each(Waker::wake);
@@ -145,6 +187,11 @@ impl LiveJobs {
         }
     }
 
+    /// What the logs occupy.
+    pub(crate) fn bytes(&self) -> usize {
+        lock(&self.followed).bytes
+    }
+
     /// How many unfinished jobs have a subscription.
     pub(crate) fn unfinished(&self) -> usize {
         let followed = lock(&self.followed);
@@ -157,14 +204,33 @@ impl LiveJobs {
 }
 
 impl Followed {
+    fn has(&self, job: &JobId, live: &Arc<LiveJob>) -> bool {
+        let known = self.jobs.get(job);
+        known.is_some_and(|known| Arc::ptr_eq(known, live))
+    }
+
     fn remove(&mut self, job: &JobId, live: &Arc<LiveJob>) {
-        if self
-            .jobs
-            .get(job)
-            .is_some_and(|known| Arc::ptr_eq(known, live))
-        {
+        if self.has(job, live) {
             self.jobs.remove(job);
+            self.count(live.lock().log.memory_bytes(), 0);
         }
+    }
+
+    /// A log that occupied `before` occupies `now`.
+    fn count(&mut self, before: usize, now: usize) {
+        self.bytes = self.bytes.saturating_sub(before) + now;
+    }
+
+    /// Every log lets go of what all of its readers have passed.
+    fn let_go(&mut self) {
+        self.bytes = 0;
+        for live in self.jobs.values() {
+            let mut state = live.lock();
+            let passed = state.passed.values().copied().min();
+            state.log.let_go(passed.unwrap_or_default());
+            self.bytes += state.log.memory_bytes();
+        }
+        self.bytes_needed = self.bytes;
     }
 }
 
@@ -186,6 +252,8 @@ struct LiveState {
     token_generation: u64,
     readers: usize,
     next_key: u64,
+    /// How far each reader has come.
+    passed: HashMap<u64, u64>,
     waiting: HashMap<u64, Waker>,
 }
 
@@ -227,6 +295,7 @@ impl LiveState {
             token_generation: 0,
             readers: 0,
             next_key: 0,
+            passed: HashMap::new(),
             waiting: HashMap::new(),
         }
     }
@@ -234,6 +303,7 @@ impl LiveState {
     fn add_reader(&mut self) -> u64 {
         self.readers += 1;
         self.next_key += 1;
+        self.passed.insert(self.next_key, 0);
         self.next_key
     }
 
@@ -283,11 +353,14 @@ impl Reader {
 
     /// The position for `start`; `Err` if it is no position in the job's log.
     pub(crate) fn position(&self, start: Start) -> Result<Cursor, notify_core::log::Gap> {
-        match (self.live.lock().log.log(), start) {
+        let mut state = self.live.lock();
+        let cursor = match (state.log.log(), start) {
             (Some(log), start) => log.position(start),
             (None, Start::After(_)) => Err(notify_core::log::Gap),
             (None, _) => Ok(Cursor::default()),
-        }
+        }?;
+        state.passed.insert(self.key, cursor.sequence());
+        Ok(cursor)
     }
 
     pub(crate) fn token_generation(&self) -> u64 {
@@ -311,7 +384,9 @@ impl Reader {
         if let Some(log) = state.log.log() {
             if let Some(record) = log.next_after(*cursor) {
                 cursor.pass(record);
-                return Next::Record(record.clone());
+                let record = record.clone();
+                state.passed.insert(self.key, cursor.sequence());
+                return Next::Record(record);
             }
             if log.is_finished() {
                 return Next::Ended(EndReason::Terminal);
@@ -338,6 +413,7 @@ impl Drop for Reader {
         let mut followed = lock(&self.jobs.followed);
         let mut state = self.live.lock();
         state.waiting.remove(&self.key);
+        state.passed.remove(&self.key);
         state.readers -= 1;
         let last = state.readers == 0;
         drop(state);

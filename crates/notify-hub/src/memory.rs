@@ -1,10 +1,11 @@
 //! A store in memory: bounded, gone with its process.
 //!
 //! One lock and plain maps. Every rule is the [ledger](notify_core::ledger)'s; here
-//! rows are found ([`tables`]), changed ([`apply`]), and forgotten when their time is
+//! rows are found ([`tables`]), decided over ([`decide`]), changed ([`apply`]), and forgotten when their time is
 //! over ([`forget`]).
 
 mod apply;
+mod decide;
 mod forget;
 mod tables;
 
@@ -15,7 +16,6 @@ use notify_core::clock::ClockStep;
 use notify_core::delivery::{DeadLetter, DeliveryView};
 use notify_core::endpoint::Endpoint;
 use notify_core::job::JobStatus;
-use notify_core::ledger::{self, Rows};
 use notify_core::retention::Retention;
 use notify_core::store::{
     Archive, Batch, Counters, DeadFilter, JobView, List, Listed, PAGE_BYTES_MAX, Page, Room, Store,
@@ -87,21 +87,13 @@ impl Default for MemoryStore {
 
 impl Store for MemoryStore {
     fn write(&self, now: Timestamp, batch: Arc<Batch>) -> StoreResult<'_, Written> {
-        self.ask(|tables| {
-            let rows = tables.fetch(&batch);
-            let bounds = tables.bounds();
-            let decided = ledger::decide(now, &batch, rows, bounds, &mut tables.supply);
-            tables.apply(now, decided)
-        })
+        let written = self.lock().write(now, &batch);
+        Box::pin(ready(written))
     }
 
     fn claim(&self, now: Timestamp, room: Room, limit: usize) -> StoreResult<'_, Written> {
-        self.ask(|tables| {
-            let rows = tables.fetch_due(now, &room, limit);
-            let (bounds, supply) = (tables.bounds(), &mut tables.supply);
-            let decided = ledger::decide_claim(now, room, limit, rows, bounds, supply);
-            tables.apply(now, decided)
-        })
+        let written = self.lock().claim(now, &room, limit);
+        Box::pin(ready(written))
     }
 
     fn trim(
@@ -110,7 +102,8 @@ impl Store for MemoryStore {
         retention: Retention,
         rows_max: usize,
     ) -> StoreResult<'_, Trimmed> {
-        self.ask(|tables| tables.trim(now, retention, rows_max))
+        let trimmed = self.lock().trim(now, retention, rows_max);
+        Box::pin(ready(trimmed))
     }
 
     fn clock_set(&self, step: ClockStep) -> StoreResult<'_, ()> {
@@ -224,18 +217,6 @@ impl Archive for MemoryStore {
     }
 }
 
-impl Tables {
-    /// What a batch names.
-    fn fetch(&self, batch: &Batch) -> Rows {
-        let mut rows = Rows::new();
-        for round in ledger::Round::ALL {
-            let wants = ledger::wants(round, batch, &mut rows);
-            self.fill(wants, &mut rows);
-        }
-        rows
-    }
-}
-
 /// The number that a list goes on below. Nobody else's cursor means anything.
 fn before(list: &List) -> u64 {
     let cursor = list.cursor.as_deref();
@@ -258,3 +239,6 @@ fn page<T>(items: impl Iterator<Item = (u64, T)>, list: &List) -> Listed<T> {
         next: next.filter(|_| rest.peek().is_some()),
     }
 }
+
+#[cfg(test)]
+mod tests;

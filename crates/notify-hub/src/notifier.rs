@@ -1,6 +1,8 @@
 //! The notifier: the one type that services hold.
 
 mod builder;
+mod dead_letters;
+mod endpoints;
 mod health;
 mod webhook;
 
@@ -9,16 +11,15 @@ use std::time::Duration;
 
 use notify_core::event::{EventContent, EventInvalid};
 use notify_core::store::{
-    Answer, Append, Appended, Archive, DeadFilter, JobView, List, Operation, Refusal,
-    RegisterWebhook, Registered, Registration, Sweep, Swept, TokenHash, Webhook,
+    Answer, Append, Appended, Archive, JobView, Operation, Refusal, RegisterWebhook, Registered,
+    Registration, TokenHash, Webhook,
 };
-use notify_core::{
-    DeadLetter, DeadReason, EventId, IdempotencyKey, JobEvent, JobId, JobStatus, Secret,
-};
+use notify_core::{DeadReason, EventId, IdempotencyKey, JobEvent, JobId, JobStatus, Secret};
 
 use crate::config::{ConfigInvalid, NotifierConfig};
 use crate::engine::Engine;
 use crate::error::{Failure, NotifyError};
+use crate::metrics::Metrics;
 use crate::random;
 use crate::subscription::{StartFrom, Subscription};
 use crate::token::{self, JobToken};
@@ -217,7 +218,7 @@ impl JobNotifier {
             webhook,
             has_global_secret: engine.settings().keyring.is_some(),
             progress_min_interval: engine.settings().progress_min_interval,
-            fresh: random::fresh_ids()?,
+            fresh: engine.fresh_ids()?,
         };
         let (id, unsent) = match engine.submit(Operation::Append(append), bytes).await? {
             Ok(Answer::Appended(Appended { record, unsent, .. })) => (record.id(), unsent),
@@ -240,7 +241,7 @@ impl JobNotifier {
         let engine = self.engine()?;
         let job = JobId::parse(job)?;
         let token = JobToken::from_random(&*random::secret_bytes()?);
-        register(engine, registration(job, token.hash(), true, None)?).await?;
+        register(engine, registration(engine, job, token.hash(), true, None)?).await?;
         Ok(token)
     }
 
@@ -264,7 +265,7 @@ impl JobNotifier {
             .as_ref()
             .and_then(|webhook| webhook.secret_if_new.clone());
         let token = JobToken::from_random(&*random::secret_bytes()?);
-        let registration = registration(job_id.clone(), token.hash(), false, webhook)?;
+        let registration = registration(engine, job_id.clone(), token.hash(), false, webhook)?;
         let registered = register(engine, registration).await?;
         let webhook_secret = made.filter(|_| registered.used_new_secret);
         Ok(CreatedJob {
@@ -346,63 +347,22 @@ impl JobNotifier {
         Ok(self.engine()?.archive().job(&JobId::parse(job)?).await?)
     }
 
-    /// The newest 1,000 dead letters, oldest first.
+    /// What was counted since it began, and how things stand.
     ///
     /// # Errors
-    /// [`NotifyError`] if the store fails.
-    pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, NotifyError> {
-        let list = List {
-            limit: 1_000,
-            cursor: None,
-        };
-        let listed = self
-            .engine()?
-            .archive()
-            .dead_letters(DeadFilter::default(), list)
-            .await?;
-        let mut letters = listed.items;
-        letters.reverse();
-        Ok(letters)
-    }
-
-    /// Forgets every dead letter.
-    ///
-    /// # Errors
-    /// [`NotifyError`] if the store fails.
-    pub async fn clear_dead_letters(&self) -> Result<(), NotifyError> {
-        let operation = Operation::DropDeadLetters(Sweep::all());
-        swept(self.engine()?.submit(operation, 0).await?)?;
-        Ok(())
-    }
-
-    /// Delivers dead letters after all: each that `filter` means becomes a
-    /// pending delivery of the next generation, in a lane of its own, and leaves
-    /// the list. It returns there if it fails again. Says how many. What has no URL
-    /// to be sent to stays.
-    ///
-    /// They are taken in bounded steps, and events are accepted in between. Those that
-    /// come to the list meanwhile stay.
-    ///
-    /// # Errors
-    /// [`NotifyError::FilterEmpty`] for a filter that names nothing, which is never
-    /// taken for everything; others if the store fails.
-    pub async fn redeliver(&self, filter: DeadFilter) -> Result<u64, NotifyError> {
-        let operation = Operation::Redeliver(Sweep::over(filter)?);
-        swept(self.engine()?.submit(operation, 0).await?)
-    }
-
-    /// As [`redeliver`](Self::redeliver), for every dead letter.
-    ///
-    /// # Errors
-    /// [`NotifyError`] if the store fails.
-    pub async fn redeliver_all(&self) -> Result<u64, NotifyError> {
-        let operation = Operation::Redeliver(Sweep::all());
-        swept(self.engine()?.submit(operation, 0).await?)
+    /// [`NotifyError`] if a setting is wrong or the store fails.
+    pub async fn metrics(&self) -> Result<Metrics, NotifyError> {
+        self.engine()?.metrics().await
     }
 
     /// How many unfinished jobs have a subscription.
     pub async fn active_channels(&self) -> usize {
         self.engine().map_or(0, |engine| engine.live().unfinished())
+    }
+
+    /// What is kept in memory of followed jobs' logs, in bytes.
+    pub fn live_log_bytes(&self) -> usize {
+        self.engine().map_or(0, |engine| engine.live().bytes())
     }
 
     /// Whether calls are taken: not after a wrong setting, during shutdown, or
@@ -470,14 +430,8 @@ async fn register(engine: &Engine, registration: Registration) -> Result<Registe
     }
 }
 
-fn swept(answer: Result<Answer, Refusal>) -> Result<u64, NotifyError> {
-    match answer? {
-        Answer::Swept(Swept { count, .. }) => Ok(count),
-        _ => Err(NotifyError::Internal),
-    }
-}
-
 fn registration(
+    engine: &Engine,
     job: JobId,
     token: TokenHash,
     replace_token: bool,
@@ -488,6 +442,6 @@ fn registration(
         token,
         replace_token,
         webhook,
-        fresh: random::fresh_ids()?,
+        fresh: engine.fresh_ids()?,
     })
 }

@@ -8,12 +8,18 @@
 mod answer;
 mod auth;
 mod body;
+mod dead_letters;
+mod deliveries;
+mod endpoints;
 mod error;
 mod jobs;
+mod object;
 mod parts;
+mod query;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod time;
 
 use std::sync::Arc;
 
@@ -36,10 +42,31 @@ pub(crate) use parts::Parts;
 /// The operator API, with health and readiness.
 pub(crate) fn router(parts: Parts) -> Router {
     Router::new()
-        .route("/v1/jobs", post(jobs::create))
+        .route("/v1/jobs", post(jobs::create).get(jobs::show_all))
         .route("/v1/jobs/{job_id}", get(jobs::show))
         .route("/v1/jobs/{job_id}/events", post(jobs::accept_event))
         .route("/v1/jobs/{job_id}/token", post(jobs::renew_token))
+        .route("/v1/jobs/{job_id}/deliveries", get(deliveries::of_job))
+        .route("/v1/deliveries/{id}", get(deliveries::show))
+        .route(
+            "/v1/dead-letters",
+            get(dead_letters::show_all).delete(dead_letters::drop_all),
+        )
+        .route("/v1/dead-letters/redeliver", post(dead_letters::redeliver))
+        .route(
+            "/v1/dead-letters/{id}",
+            get(dead_letters::show).delete(dead_letters::drop_one),
+        )
+        .route(
+            "/v1/dead-letters/{id}/redeliver",
+            post(dead_letters::redeliver_one),
+        )
+        .route("/v1/endpoints", get(endpoints::show_all))
+        .route("/v1/endpoints/{id}", get(endpoints::show))
+        .route("/v1/endpoints/{id}/enable", post(endpoints::enable))
+        .route("/v1/endpoints/{id}/disable", post(endpoints::disable))
+        .route("/v1/endpoints/{id}/secrets", post(endpoints::rotate_secret))
+        .route("/v1/endpoints/{id}/test", post(endpoints::test))
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .with_state(Arc::new(parts))

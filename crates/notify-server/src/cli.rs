@@ -12,7 +12,7 @@ use crate::exit::{Exit, Stop, block_on};
 use crate::listen::{self, ListenOptions};
 use crate::serve::{self, Keep, ServeError};
 use crate::settings::{ServerConfig, Sources};
-use crate::{demo, logs, print};
+use crate::{check_url, demo, logs, print};
 
 /// Runs the program `notify` with these arguments (the program's name first) and
 /// this environment.
@@ -28,7 +28,11 @@ pub fn run(
         Ok(cli) => cli,
         // Help and version come this way too, with exit code 0.
         Err(error) => {
-            let _ = error.print();
+            let shown = print::escaped_lines(&error.render().to_string());
+            match error.use_stderr() {
+                true => print::error(shown.trim_end()),
+                false => print::line(shown.trim_end()),
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
@@ -36,6 +40,7 @@ pub fn run(
         Command::Demo => demo::run(),
         Command::Serve(args) => args.run(env),
         Command::Listen(args) => args.run(&env),
+        Command::CheckUrl(args) => args.run(env),
         Command::Check(args) => args.run(),
         Command::Backup(args) => args.run(),
     });
@@ -65,6 +70,8 @@ enum Command {
     Serve(ServeArgs),
     /// Receive webhooks on this machine, verify and print them
     Listen(ListenArgs),
+    /// Say whether webhooks may go to a URL, and why not
+    CheckUrl(CheckUrlArgs),
     /// Scan a whole data directory, also beside the server that uses it
     Check(CheckArgs),
     /// Copy a data directory's database, also beside the server that uses it
@@ -158,6 +165,31 @@ impl ListenArgs {
         let listen = listen::prepare(options).map_err(Stop::usage)?;
         block_on(listen::run(listen))?.map_err(Stop::failure)?;
         Ok(Exit::Success)
+    }
+}
+
+/// Judges by the settings of the server: the same file, the same variables.
+#[derive(Args)]
+struct CheckUrlArgs {
+    /// The URL as a customer wrote it
+    url: String,
+    /// The settings file; ./notify.toml is read if it is there
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Judge only what needs no name to be resolved
+    #[arg(long)]
+    no_resolve: bool,
+}
+
+impl CheckUrlArgs {
+    fn run(self, env: Vec<(String, String)>) -> Result<Exit, Stop> {
+        let sources = Sources {
+            file: settings_file(self.config)?,
+            env,
+            flags: Vec::new(),
+        };
+        let config = ServerConfig::load(sources).map_err(Stop::usage)?;
+        check_url::run(&self.url, &config.notifier.egress, !self.no_resolve)
     }
 }
 

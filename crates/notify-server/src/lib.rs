@@ -16,10 +16,12 @@
 //! - `connections`: who may hold one, and for how long;
 //! - `api`: the operator API;
 //! - `listen`, `receiver`: a receiver that verifies what it gets;
+//! - `check_url`: whether webhooks may go to a URL;
 //! - `demo`, `client`: the whole story on one machine;
 //! - `print`, `logs`: what people and machines read of it.
 
 mod api;
+mod check_url;
 mod cli;
 mod client;
 mod connections;

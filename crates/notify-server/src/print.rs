@@ -27,6 +27,12 @@ pub(crate) fn escaped(text: &str) -> String {
     safe
 }
 
+/// As [`escaped`], for text of several lines.
+pub(crate) fn escaped_lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(escaped).collect();
+    lines.join("\n")
+}
+
 /// Bytes from outside as text, escaped, and at most `chars_max` of it.
 pub(crate) fn escaped_bytes(bytes: &[u8], chars_max: usize) -> String {
     let text = String::from_utf8_lossy(bytes);

@@ -309,6 +309,7 @@ mod tests {
             .egress;
         assert_eq!(egress.allow_cidrs, ["127.0.0.0/8", "::1/128"]);
         assert_eq!(egress.allow_ports, ["81", "1024-65535"]);
+        assert_eq!(egress.allow_hosts, ["localhost"]);
         let egress = prepare(config(&[]), Keep::InMemory, false)
             .unwrap()
             .notifier

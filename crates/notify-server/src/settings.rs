@@ -106,12 +106,14 @@ fn settle_retries(tree: &mut Tree) -> Result<(), RuleBroken> {
     Ok(())
 }
 
-/// Lets webhooks go to this machine, to any port that needs no privilege.
+/// Lets webhooks go to this machine, by address or as `localhost`, and to any port
+/// that needs no privilege.
 pub(crate) fn allow_loopback(egress: &mut EgressConfig) {
     egress
         .allow_cidrs
         .extend(["127.0.0.0/8", "::1/128"].map(str::to_owned));
     egress.allow_ports.push("1024-65535".to_owned());
+    egress.allow_hosts.push("localhost".to_owned());
 }
 
 /// Whether only this machine can reach what listens here.

@@ -161,7 +161,7 @@ pub(crate) fn maybe_time(row: &Row<'_>, column: usize) -> Result<Option<Timestam
     Ok(millis.map(|millis| Timestamp::from_millis(unsigned(millis))))
 }
 
-fn small(row: &Row<'_>, column: usize) -> Result<u32, Fault> {
+pub(crate) fn small(row: &Row<'_>, column: usize) -> Result<u32, Fault> {
     let value: i64 = row.get(column)?;
     u32::try_from(value).map_err(|_| Fault::damaged(format!("column {column} is out of range")))
 }

@@ -33,9 +33,11 @@
 //!   number of whom it tells. `ended_at` says since when it has ended with nothing
 //!   pending; only jobs without are looked at when the store is opened.
 //! - **events**: `lifecycle` counts its job's lifecycle events, up to it.
-//! - **endpoints**: `sick_since` is set while nothing but a probe is attempted there, or
-//!   nothing at all, as while `enabled` is 0; `well_since` is when that last ended.
-//!   `named_at` is when it was last named, up to an hour later not noted. One that nothing names is forgotten in time.
+//! - **endpoints**: `previous_secret` signs too until `previous_until`, or, without a
+//!   time, until it is replaced. `sick_since` is set while nothing but a probe is
+//!   attempted there, or nothing at all, as while `enabled` is 0; `well_since` is when
+//!   that last ended. `named_at` is when it was last named, up to an hour later not
+//!   noted. One that nothing names is forgotten in time.
 //! - **deliveries**: `target` is 0 for the job's own endpoint and 1 for the one that
 //!   the event named; with the job's `epoch` and the `sequence` it makes the id, which
 //!   is `dlv_`, the epoch, the sequence in base 36 (7 characters) and the target. A
@@ -46,7 +48,9 @@
 //! - **dead_letters**: one with `due_at` is being redelivered: it is the pending
 //!   delivery, and counts as no dead letter until it is given up again. `endpoint` is
 //!   empty if it never came to one; `url` is then the text that was given for one.
-//!   `attempts` is JSON.
+//!   `attempts` is JSON. `bytes` is what it counts for where dead letters have to make
+//!   room; it and whose it is stand before the large columns, as all are walked over
+//!   once after opening.
 
 use rusqlite::Connection;
 
@@ -138,6 +142,7 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
   url TEXT NOT NULL UNIQUE,
   secret TEXT,
   previous_secret TEXT,
+  previous_until INTEGER,
   enabled INTEGER NOT NULL,
   named_at INTEGER NOT NULL,
   sick_since INTEGER,
@@ -216,8 +221,9 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
   target INTEGER NOT NULL,
   kind INTEGER NOT NULL,
   status INTEGER NOT NULL,
-  json BLOB NOT NULL,
   endpoint TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
+  json BLOB NOT NULL,
   url TEXT NOT NULL,
   generation INTEGER NOT NULL,
   reason INTEGER NOT NULL,
@@ -237,6 +243,10 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     (
         "dead_letters_by_endpoint",
         "CREATE INDEX dead_letters_by_endpoint ON dead_letters (endpoint)",
+    ),
+    (
+        "dead_letters_by_event",
+        "CREATE INDEX dead_letters_by_event ON dead_letters (epoch, sequence)",
     ),
     (
         "dead_letters_by_age",

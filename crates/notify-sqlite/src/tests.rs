@@ -2,6 +2,7 @@
 //! every store does alike is asked by the suite, `notify-conformance`.
 
 mod bugs;
+mod crowded;
 mod damage;
 mod damaged_rows;
 mod log;

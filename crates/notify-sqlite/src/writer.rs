@@ -20,8 +20,8 @@ mod decide;
 mod deliveries;
 mod fetch;
 mod fold;
-mod isolate;
 mod known;
+mod letters;
 mod load;
 mod redeliveries;
 mod staged;
@@ -49,6 +49,7 @@ use crate::worker::Desk;
 use clock::LastAttempt;
 use fold::Log;
 use known::Known;
+use letters::Letters;
 use staged::Staged;
 use unnamed::Unnamed;
 
@@ -98,6 +99,7 @@ pub(crate) struct Writer {
     /// Whether what an earlier life left behind has been looked at by today's clock.
     taken_up: bool,
     unnamed: Unnamed,
+    letters: Letters,
     /// Whether someone else held the database when it was last to be written to.
     held: bool,
     /// Deciding over what names this job panics.
@@ -140,6 +142,7 @@ impl Writer {
             last_attempts: HashMap::new(),
             taken_up: false,
             unnamed: Unnamed::default(),
+            letters: Letters::default(),
             held: false,
             #[cfg(test)]
             panics_at: None,
@@ -189,6 +192,7 @@ impl Writer {
                 Err(error) => {
                     let fault = Fault::from(error);
                     if fault.is_full() || fault.is_busy() {
+                        self.letters.take_back(&staged.letters);
                         return Err(self.undo(fault));
                     }
                     self.poison(&format!("a commit failed: {fault}"));
@@ -200,7 +204,10 @@ impl Writer {
                 self.poison(&format!("the disk failed: {fault}"));
                 Err(StoreError::Failed(fault.to_string()))
             }
-            Err(fault) => Err(self.undo(fault)),
+            Err(fault) => {
+                self.letters.take_back(&staged.letters);
+                Err(self.undo(fault))
+            }
         }
     }
 

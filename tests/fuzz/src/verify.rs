@@ -239,7 +239,7 @@ fn sign(secrets: &[&str], id: &str, at: u64, body: &[u8]) -> Signatures {
         .map(|text| Secret::parse(text).expect("a good secret"));
     let newest = secrets.next().expect("at least one secret");
     let keyring = match secrets.next() {
-        Some(previous) => Keyring::rotating(newest, previous),
+        Some(previous) => Keyring::rotating(newest, previous, None),
         None => Keyring::new(newest),
     };
     signing::sign(&keyring, id, at, body)

@@ -111,7 +111,10 @@ fn attempts_json(attempts: &[Attempt]) -> Value {
 
 pub(super) fn endpoint_json(endpoint: &Endpoint) -> Value {
     let keyring = endpoint.keyring.iter();
-    let secrets = keyring.flat_map(|keyring| keyring.newest_first());
+    let secrets = keyring.flat_map(|keyring| {
+        let previous = keyring.previous().map(|(secret, _)| secret);
+        std::iter::once(keyring.newest()).chain(previous)
+    });
     json!({
         "id": endpoint.id.to_string(),
         "url": endpoint.url.as_str(),

@@ -97,7 +97,7 @@ impl Resetting {
                 answer(stream, &acceptor, &counted, count, reason).await;
             }
         });
-        let mut config = HttpConfig::default();
+        let mut config = to_this_machine();
         config.extra_roots_pem = Some(ca.pem());
         Self {
             url: format!("https://localhost:{port}/hook"),

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use notify_core::{Transport, WebhookRequest};
-use notify_http::HttpConfig;
 use notify_tests::raw_server::RawServer;
 use tokio::sync::mpsc;
 
@@ -118,7 +117,7 @@ async fn an_idle_connection_is_closed() {
         }
     });
     let server = server.await;
-    let mut config = HttpConfig::default();
+    let mut config = to_this_machine();
     config.pool_idle_timeout = Duration::from_millis(100);
     let transport = HttpTransport::new(config).unwrap();
     let sent = send(&transport, request_to(server.address(), LONG));

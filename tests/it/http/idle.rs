@@ -64,7 +64,7 @@ impl Hosts {
 }
 
 fn keeping(idle_connections_max: usize) -> HttpTransport {
-    let mut config = HttpConfig::default();
+    let mut config = to_this_machine();
     config.idle_connections_max = idle_connections_max;
     // Nothing leaves for its age.
     config.pool_idle_timeout = 10 * LONG;
@@ -117,7 +117,7 @@ async fn without_any_idle_connection_requests_arrive_all_the_same() {
 #[tokio::test]
 async fn an_idle_connection_may_be_kept_for_ever() {
     let hosts = Hosts::start().await;
-    let mut config = HttpConfig::default();
+    let mut config = to_this_machine();
     config.pool_idle_timeout = Duration::MAX;
     let transport = HttpTransport::new(config).unwrap();
     for _ in 0..2 {
@@ -167,7 +167,7 @@ async fn a_connection_of_http2_is_shared_and_counts_as_one() {
     let ca = TestCa::generate();
     let config = ca.server_config("localhost", &["h2"]);
     let receiver = TlsReceiver::answering(config, Response::default()).await;
-    let mut config = HttpConfig::default();
+    let mut config = to_this_machine();
     config.extra_roots_pem = Some(ca.pem());
     config.idle_connections_max = 2;
     let transport = HttpTransport::new(config).unwrap();

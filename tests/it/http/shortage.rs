@@ -59,7 +59,7 @@ async fn run_as_child(test: &str) -> usize {
 
 /// And fewer than may be idle.
 async fn check_more_hosts_than_descriptors(port: &str) {
-    let mut config = HttpConfig::default();
+    let mut config = to_this_machine();
     // None leaves for its age.
     config.pool_idle_timeout = 10 * LONG;
     let transport = HttpTransport::new(config).unwrap();

@@ -13,7 +13,7 @@ fn ok() -> Response<Bytes> {
 }
 
 fn trusting(ca: &TestCa) -> HttpTransport {
-    let mut config = HttpConfig::default();
+    let mut config = to_this_machine();
     config.extra_roots_pem = Some(ca.pem());
     HttpTransport::new(config).unwrap()
 }
@@ -102,7 +102,7 @@ async fn a_handshake_that_is_cut_short_is_a_tls_failure() {
 #[tokio::test]
 async fn a_handshake_that_stalls_is_cut_by_the_connect_timeout() {
     let server = RawServer::start(async |mut connection| connection.closed().await).await;
-    let mut config = HttpConfig::default();
+    let mut config = to_this_machine();
     config.connect_timeout = SHORT;
     let transport = HttpTransport::new(config).unwrap();
     let sent = send_by_name(transport, server.address());

@@ -389,7 +389,7 @@ async fn forget(store: &MemoryStore) {
     let at_once = Retention {
         jobs: Duration::ZERO,
         dead_letters: Duration::MAX,
-        max_age: Duration::MAX,
+        ..Retention::DEFAULT
     };
     let later = TokioClock::START.plus(Duration::from_secs(86_400));
     let trimmed = store.trim(later, at_once, 9).await.unwrap();
@@ -480,4 +480,47 @@ fn over(store: impl Store) -> JobNotifier {
     let builder = JobNotifier::builder(config()).transport(RecordingTransport::default());
     let builder = builder.store(store).clock(TokioClock::new());
     builder.build().unwrap()
+}
+
+/// What all have passed is let go, and read again for who comes later; those who
+/// were there go on without noticing.
+#[tokio::test(start_paused = true)]
+async fn logs_are_bounded_together_and_read_again_for_who_comes_later() {
+    let mut config = config();
+    config.limits.live_log_bytes_max = 100_000;
+    let rig = rig_with(config, |_, _| 204);
+    let notifier = &rig.notifier;
+    let large = || JobEvent {
+        error: Some("x".repeat(10_000)),
+        ..JobEvent::queued()
+    };
+    let mut early = notifier.subscribe("job").await.unwrap();
+    for number in 1..=30 {
+        notifier.notify("job", large(), None).await.unwrap();
+        assert_eq!(early.recv_record().await.unwrap().sequence(), number);
+        assert!(notifier.live_log_bytes() < 125_000);
+    }
+    // A second one needs all of it, though it is too much; a third is refused.
+    let mut late = notifier.subscribe("job").await.unwrap();
+    assert!(notifier.live_log_bytes() > 300_000);
+    let third = notifier.subscribe("other").await;
+    assert_eq!(third.unwrap_err().code(), "overloaded");
+    notifier.notify("job", large(), None).await.unwrap();
+    assert_eq!(early.recv_record().await.unwrap().sequence(), 31);
+    for number in 1..=31 {
+        assert_eq!(late.recv_record().await.unwrap().sequence(), number);
+    }
+    // It has read it, so there is room again; and one that goes away at once keeps
+    // nobody waiting.
+    let gone = notifier.subscribe("job");
+    drop(futures_util::poll!(std::pin::pin!(gone)));
+    notifier
+        .notify("job", JobEvent::completed(json!(1)), None)
+        .await
+        .unwrap();
+    for reader in [&mut early, &mut late] {
+        assert_eq!(reader.recv_record().await.unwrap().sequence(), 32);
+        assert!(reader.recv_record().await.is_err());
+        assert_eq!(reader.end_reason(), Some(EndReason::Terminal));
+    }
 }

@@ -34,7 +34,7 @@ async fn a_public_url_is_what_customers_are_told() {
 #[tokio::test]
 async fn a_new_endpoint_gets_a_secret_of_its_own_once() {
     let server = Server::start().await;
-    let hook = "http://127.0.0.1:9/hook";
+    let hook = "http://127.0.0.1:65535/hook";
     let spec = |job: &str| json!({ "job_id": job, "webhook": { "url": hook } });
     let first = server.register(spec("a")).await;
     let secret = first["webhook_secret"].as_str().unwrap();

@@ -193,17 +193,42 @@ async fn a_job_that_breaks_a_rule_is_refused_by_its_field() {
             "webhook.url",
         ),
         (
-            json!({ "webhook": { "url": "http://127.0.0.1:9/", "secret": "whsec_x" } }),
+            json!({ "webhook": { "url": "http://10.0.0.1/" } }),
+            "address_refused",
+            "webhook.url",
+        ),
+        (
+            json!({ "webhook": { "url": "http://169.254.169.254/latest/meta-data/" } }),
+            "address_refused",
+            "webhook.url",
+        ),
+        (
+            json!({ "webhook": { "url": "http://a.internal/" } }),
+            "address_refused",
+            "webhook.url",
+        ),
+        (
+            json!({ "webhook": { "url": "https://a.example:25/" } }),
+            "address_refused",
+            "webhook.url",
+        ),
+        (
+            json!({ "webhook": { "url": "http://[::ffff:127.0.0.1]:8080/" } }),
+            "address_refused",
+            "webhook.url",
+        ),
+        (
+            json!({ "webhook": { "url": "http://127.0.0.1:65535/", "secret": "whsec_x" } }),
             "signing_secret_invalid",
             "webhook.secret",
         ),
         (
-            json!({ "webhook": { "url": "http://127.0.0.1:9/", "secret": "'quoted'" } }),
+            json!({ "webhook": { "url": "http://127.0.0.1:65535/", "secret": "'quoted'" } }),
             "signing_secret_invalid",
             "webhook.secret",
         ),
         (
-            json!({ "webhook": { "url": "http://127.0.0.1:9/", "events": ["done"] } }),
+            json!({ "webhook": { "url": "http://127.0.0.1:65535/", "events": ["done"] } }),
             "request_invalid",
             "webhook.events",
         ),
@@ -216,7 +241,7 @@ async fn a_job_that_breaks_a_rule_is_refused_by_its_field() {
 #[tokio::test]
 async fn a_parameter_that_means_nothing_is_refused() {
     let server = Server::start().await;
-    let hook = "http%3A%2F%2F127.0.0.1%3A9%2F";
+    let hook = "http%3A%2F%2F127.0.0.1%3A65535%2F";
     for (query, field) in [
         (format!("webhookurl={hook}"), "webhookurl"),
         (

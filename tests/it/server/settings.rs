@@ -59,8 +59,8 @@ async fn a_wrong_setting_is_named_and_exits_with_2() {
         ),
         (
             "NOTIFY_EGRESS__REQUIRE_HTTPS",
-            "true",
-            "egress.require_https: has no effect yet",
+            "yes",
+            "egress.require_https: must be true or false",
         ),
         (
             "NOTIFY_SIGNING_SECRET",
@@ -223,7 +223,7 @@ async fn a_file_that_is_wrong_is_named() {
 async fn logs_are_json_where_nobody_watches_and_never_hold_a_secret() {
     let server = Server::start_with(&[("NOTIFY_SIGNING_SECRET", "canary-secret")]).await;
     let token = server.token_for("a").await;
-    let hook = "/v1/jobs/a/events?webhook_url=http%3A%2F%2F127.0.0.1%3A9%2F%3Fcanary-query";
+    let hook = "/v1/jobs/a/events?webhook_url=http%3A%2F%2F127.0.0.1%3A65535%2F%3Fcanary-query";
     let event = serde_json::json!({ "status": "completed" });
     assert_eq!(server.post(hook, event).await.status, 202);
     let ended = server.stop().await;

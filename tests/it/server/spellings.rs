@@ -128,10 +128,10 @@ async fn the_same_event_may_be_repeated_with_another_spelling() {
         let request = request.header("idempotency-key", "k-1");
         request.send(server.address).await
     };
-    let first = once("http://127.0.0.1:9/x").await;
+    let first = once("http://127.0.0.1:65535/x").await;
     assert_eq!(first.status, 202, "{first:?}");
-    assert_eq!(once("HTTP://127.0.0.1:9/./x#y").await.body, first.body);
-    let conflict = once("http://127.0.0.1:9/y").await;
+    assert_eq!(once("HTTP://127.0.0.1:65535/./x#y").await.body, first.body);
+    let conflict = once("http://127.0.0.1:65535/y").await;
     check_refused(&conflict, 409, "idempotency_conflict");
 }
 

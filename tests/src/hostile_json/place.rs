@@ -27,8 +27,8 @@ pub const REGISTRATION: Places = &[
     "@",
     r#"{"job_id":@}"#,
     r#"{"webhook":@}"#,
-    r#"{"webhook":{"url":"http://127.0.0.1:9/","secret":@}}"#,
-    r#"{"webhook":{"url":"http://127.0.0.1:9/","events":@}}"#,
+    r#"{"webhook":{"url":"http://127.0.0.1:65535/","secret":@}}"#,
+    r#"{"webhook":{"url":"http://127.0.0.1:65535/","events":@}}"#,
     r#"{"$serde_json::private::RawValue":@}"#,
 ];
 

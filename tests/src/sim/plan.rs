@@ -61,6 +61,7 @@ impl Plan {
             ready_per_endpoint_max: *rng.pick(&[1, 2, 3, 4, 16])?,
             sick_endpoints_max: 64,
             max_age,
+            ready_bytes_max: *rng.pick(&[1, 2_000, 5_000, u64::MAX, u64::MAX])?,
         };
         let retries = rng.between(0, 4);
         let base = rng.between(20, 3_000);
@@ -115,6 +116,7 @@ impl Plan {
                 jobs: Duration::from_secs(*rng.pick(&[1, 20, 86_400])?),
                 dead_letters: Duration::from_secs(30 * 86_400),
                 max_age,
+                ..Retention::DEFAULT
             },
             store_millis_max: *rng.pick(&[0, 3, 40])?,
             jobs: jobs.collect::<Option<Vec<_>>>()?,

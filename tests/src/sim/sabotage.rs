@@ -56,6 +56,8 @@ pub enum Sabotage {
     WidenWindow,
     /// The store is told that there is room for any number.
     IgnoreRoom,
+    /// The store is told that there is room for any size.
+    IgnoreBytes,
     /// A settle is not written.
     DropSettle,
     /// What comes back leased from the store is dropped.
@@ -165,7 +167,8 @@ impl Sabotage {
     /// Falsifies what a request is signed with.
     pub(super) fn keyring(self, keyring: Keyring) -> Keyring {
         if self == Self::SignWithOldSecret {
-            Keyring::new(keyring.oldest().clone())
+            let oldest = keyring.previous().map(|(previous, _)| previous);
+            Keyring::new(oldest.unwrap_or(keyring.newest()).clone())
         } else {
             keyring
         }
@@ -189,6 +192,20 @@ impl Sabotage {
                 health: Vec::new(),
                 ..Batch::clone(batch)
             }));
+        }
+        if self == Self::IgnoreBytes {
+            return match work {
+                Work::Claim { mut room, limit } => {
+                    room.bytes = u64::MAX;
+                    Work::Claim { room, limit }
+                }
+                Work::Write(batch) => {
+                    let mut batch = Batch::clone(&batch);
+                    batch.may_lease.bytes = u64::MAX;
+                    Work::Write(Arc::new(batch))
+                }
+                work => work,
+            };
         }
         let room = match self {
             Self::IgnoreRoom => Room {

@@ -3,8 +3,9 @@
 use crate::Ask;
 use notify_core::Archive;
 use notify_core::delivery::{DeadReason, DeliveryState, Outcome};
-use notify_core::store::{DeadFilter, List};
-use notify_core::{DeliveryId, JobId};
+use notify_core::retention::Retention;
+use notify_core::store::{DeadFilter, List, Store};
+use notify_core::{DeliveryId, JobEvent, JobId};
 
 use super::StoreFactory;
 use super::rig::{Rig, completed, job, paged, secs, url};
@@ -88,6 +89,7 @@ pub async fn a_dead_letter_keeps_its_own_copy(factory: &impl StoreFactory) {
     );
     assert_eq!(letter.last_error, "HTTP status 500");
     let body = appended.record.webhook_body(&job("job"));
+    assert_eq!(letter.body, body);
     assert_eq!(
         letter.payload,
         serde_json::from_slice::<serde_json::Value>(&body).unwrap()
@@ -106,8 +108,16 @@ pub async fn dead_letters_are_found_by_each_field(factory: &impl StoreFactory) {
     let died_at = async |nth: usize| rig.dead(of(ids[nth])).await[0].died_at;
     let (second, last) = (died_at(1).await, died_at(3).await);
     let all = DeadFilter::default;
+    let third = rig.dead(of(ids[2])).await[0].event_id;
     let mut cases = filters(&ids, &job("one")).to_vec();
     cases.extend([
+        (
+            DeadFilter {
+                event: Some(third),
+                ..all()
+            },
+            vec![2],
+        ),
         (
             DeadFilter {
                 endpoint: Some(b),
@@ -232,4 +242,106 @@ pub async fn dropping_forgets_what_matches(factory: &impl StoreFactory) {
         );
         assert_eq!(rig.store.redeliver(rig.now(), filter).await, Ok(0));
     }
+}
+
+/// So many may be kept of an endpoint.
+fn of_one(per_endpoint_max: u64) -> Retention {
+    Retention {
+        dead_letters_per_endpoint_max: per_endpoint_max,
+        ..Retention::DEFAULT
+    }
+}
+
+/// Whose dead letters are left, oldest first.
+async fn left<S: Store>(rig: &Rig<S>) -> Vec<String> {
+    let letters = rig.dead(DeadFilter::default()).await;
+    let jobs = letters.iter().rev().map(|letter| letter.job_id.to_string());
+    jobs.collect()
+}
+
+/// A rig with dead letters of five jobs at one endpoint, and of two at another.
+async fn crowded<F: StoreFactory>(factory: &F) -> Rig<F::Store> {
+    let rig = Rig::fresh(factory).await;
+    for number in 0..5 {
+        if number < 2 {
+            let of = format!("b-{number}");
+            rig.bury(&url("b"), &of, Exhausted).await;
+        }
+        rig.bury(&url("a"), &format!("a-{number}"), Exhausted).await;
+    }
+    rig
+}
+
+pub async fn of_an_endpoint_with_too_many_the_oldest_make_room(factory: &impl StoreFactory) {
+    let rig = crowded(factory).await;
+    assert_eq!(rig.trim(of_one(5)).await, 0);
+    let trimmed = rig.store.trim(rig.now(), of_one(3), 9).await.unwrap();
+    assert_eq!(
+        (trimmed.forgotten, trimmed.crowded_out, trimmed.more),
+        (2, 2, false)
+    );
+    assert_eq!(left(&rig).await, ["b-0", "b-1", "a-2", "a-3", "a-4"]);
+    assert_eq!(rig.store.counters().await.unwrap().dead_letters, 5);
+    assert_eq!(rig.trim(of_one(3)).await, 0);
+}
+
+pub async fn making_room_for_dead_letters_keeps_to_its_limit(factory: &impl StoreFactory) {
+    let rig = crowded(factory).await;
+    let mut steps = Vec::new();
+    for _ in 0..4 {
+        let trimmed = rig.store.trim(rig.now(), of_one(2), 1).await.unwrap();
+        steps.push((trimmed.crowded_out, trimmed.more));
+    }
+    assert_eq!(steps, [(1, true), (1, true), (1, false), (0, false)]);
+}
+
+pub async fn of_the_largest_endpoint_the_oldest_make_room(factory: &impl StoreFactory) {
+    let rig = Rig::fresh(factory).await;
+    for (of, at, bytes) in [
+        ("many-0", "a", 1_000),
+        ("large-0", "b", 5_000),
+        ("many-1", "a", 1_000),
+        ("large-1", "b", 3_000),
+        ("many-2", "a", 1_000),
+    ] {
+        let event = JobEvent {
+            error: Some("x".repeat(bytes)),
+            ..JobEvent::queued()
+        };
+        rig.accept(rig.append_for(&url(at), of, event)).await;
+        let leased = rig.claim_one().await;
+        let reason = Exhausted;
+        rig.settle(leased, Outcome::Dead { reason }).await;
+    }
+    let within = |bytes_max| Retention {
+        dead_letter_bytes_max: bytes_max,
+        ..Retention::DEFAULT
+    };
+    assert_eq!(rig.trim(within(20_000)).await, 0);
+    // The largest, though it is neither the oldest nor one of many.
+    assert_eq!(rig.trim(within(11_000)).await, 1);
+    assert_eq!(left(&rig).await, ["many-0", "many-1", "large-1", "many-2"]);
+    // From now on the many are larger together.
+    assert_eq!(rig.trim(within(8_500)).await, 1);
+    assert_eq!(left(&rig).await, ["many-1", "large-1", "many-2"]);
+    assert_eq!(rig.trim(within(0)).await, 3);
+}
+
+pub async fn what_is_redelivered_or_dropped_takes_no_room(factory: &impl StoreFactory) {
+    let rig = crowded(factory).await;
+    assert_eq!(rig.trim(of_one(5)).await, 0);
+    let of_job = |name: &str| DeadFilter {
+        job: Some(job(name)),
+        ..DeadFilter::default()
+    };
+    let again = rig.store.redeliver(rig.now(), of_job("a-0")).await;
+    let dropped = rig.store.drop_dead_letters(rig.now(), of_job("a-1")).await;
+    assert_eq!((again, dropped), (Ok(1), Ok(1)));
+    assert_eq!(rig.trim(of_one(3)).await, 0);
+    // Given up again, it is the newest.
+    let leased = rig.claim_one().await;
+    let reason = Exhausted;
+    rig.settle(leased, Outcome::Dead { reason }).await;
+    assert_eq!(rig.trim(of_one(3)).await, 1);
+    assert_eq!(left(&rig).await, ["b-0", "b-1", "a-3", "a-4", "a-0"]);
 }

@@ -3,7 +3,9 @@
 use crate::Ask;
 use notify_core::Archive;
 use notify_core::endpoint::EventFilter;
-use notify_core::store::{EndpointChange, Refusal, RegisterWebhook, Registration, StoreError};
+use notify_core::store::{
+    Batch, EndpointChange, Operation, Refusal, RegisterWebhook, Registration, StoreError,
+};
 use notify_core::{EndpointId, JobEvent, JobStatus, Keyring, Secret, Store};
 
 use super::StoreFactory;
@@ -213,39 +215,85 @@ async fn check_conflict<S: Store>(rig: &Rig<S>, registration: Registration) {
     assert_eq!(all().await, before);
 }
 
-pub async fn a_keyring_is_replaced_whole(factory: &impl StoreFactory) {
+/// Rotates the secret of `a`, the old one staying for a minute.
+async fn rotate<S: Store>(rig: &Rig<S>, newest: &str) -> Result<Keyring, Refusal> {
+    let id = rig.endpoint_id(&url("a")).await;
+    let changed = rig.store.change_endpoint(rig.now(), id, rotation(newest));
+    let changed = changed.await.unwrap()?;
+    assert_eq!(keyring(rig).await, changed.keyring);
+    Ok(changed.keyring.clone().unwrap())
+}
+
+pub(super) fn rotation(newest: &str) -> EndpointChange {
+    EndpointChange::Rotate {
+        secret: Box::new(secret(newest)),
+        expire_old_after: secs(60),
+    }
+}
+
+pub async fn a_rotated_secret_stays_active_for_a_while(factory: &impl StoreFactory) {
     let rig = Rig::fresh(factory).await;
     rig.tell("job", &url("a")).await;
-    let id = rig.endpoint_id(&url("a")).await;
-    let standard = Secret::from_random([7; 32]);
-    for ring in [
-        Keyring::new(secret("é\"'")),
-        Keyring::rotating(standard.clone(), secret("é\"'")),
-        Keyring::new(standard),
-    ] {
-        let change = EndpointChange::Keyring(Box::new(ring.clone()));
-        let changed = rig
-            .store
-            .change_endpoint(rig.now(), id, change)
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!((changed.id, changed.keyring.as_ref()), (id, Some(&ring)));
-        assert_eq!(keyring(&rig).await, Some(ring));
-    }
+    // Before it had one of its own, it was signed for with the operator's.
+    let first = rotate(&rig, "é\"'é").await;
+    assert_eq!(first, Ok(Keyring::new(secret("é\"'é"))));
+    rig.wait(secs(1));
+    let until = rig.now().plus(secs(60));
+    let both = Keyring::rotating(secret("second"), secret("é\"'é"), Some(until));
+    assert_eq!(rotate(&rig, "second").await, Ok(both.clone()));
+    // A change whose reply was lost may be made again.
+    rig.wait(secs(1));
+    assert_eq!(rotate(&rig, "second").await, Ok(both));
     // The newest counts as the endpoint's secret.
-    check_conflict(&rig, with_secrets(&rig, "two", Some("é\"'"), None)).await;
+    check_conflict(&rig, with_secrets(&rig, "two", Some("é\"'é"), None)).await;
+}
+
+pub async fn a_third_active_secret_is_refused(factory: &impl StoreFactory) {
+    let rig = Rig::fresh(factory).await;
+    rig.tell("job", &url("a")).await;
+    rotate(&rig, "first").await.unwrap();
+    rotate(&rig, "second").await.unwrap();
+    let before = keyring(&rig).await;
+    rig.wait(secs(59));
+    let third = rotate(&rig, "third").await;
+    assert_eq!(third, Err(Refusal::RotationInProgress));
+    assert_eq!(keyring(&rig).await, before);
+    rig.wait(secs(1));
+    let until = rig.now().plus(secs(60));
+    let later = Keyring::rotating(secret("third"), secret("second"), Some(until));
+    assert_eq!(rotate(&rig, "third").await, Ok(later));
+}
+
+pub async fn rotations_at_one_moment_do_not_undo_each_other(factory: &impl StoreFactory) {
+    let rig = Rig::fresh(factory).await;
+    rig.tell("job", &url("a")).await;
+    rotate(&rig, "first").await.unwrap();
+    let endpoint = rig.endpoint_id(&url("a")).await;
+    let changes = [rotation("second"), rotation("third")];
+    let operations = changes.map(|change| Operation::ChangeEndpoint { endpoint, change });
+    let written = rig
+        .write_batch(Batch {
+            operations: operations.into(),
+            ..Batch::default()
+        })
+        .await;
+    let outcomes: Vec<_> = written.answers.iter().map(Result::is_ok).collect();
+    assert_eq!(outcomes, [true, false]);
+    let kept = rig.store.endpoint(endpoint).await.unwrap().unwrap();
+    let until = rig.now().plus(secs(60));
+    let both = Keyring::rotating(secret("second"), secret("first"), Some(until));
+    assert_eq!(kept.keyring.as_ref(), Some(&both));
 }
 
 pub async fn an_unknown_endpoint_is_not_changed(factory: &impl StoreFactory) {
     let rig = Rig::fresh(factory).await;
     let unknown = EndpointId::from_random(7);
     let change = EndpointChange::Enabled(false);
+    for change in [change, rotation("new")] {
+        let changed = rig.store.change_endpoint(rig.now(), unknown, change).await;
+        assert_eq!(changed, Ok(Err(Refusal::NoEndpoint)));
+    }
     let nothing: Result<_, StoreError> = Ok(None);
-    assert_eq!(
-        rig.store.change_endpoint(rig.now(), unknown, change).await,
-        nothing
-    );
     assert_eq!(rig.store.endpoint(unknown).await, nothing);
     assert_eq!(rig.store.endpoint_at(&url("a")).await, nothing);
 }

@@ -13,7 +13,10 @@
 //! endpoint's deliveries or for none: which of several goes first is the store's
 //! choice. An endpoint has a secret of its own either from its first mention or
 //! never, and is compared only while someone names it: a store may forget it
-//! then. Progress keeps no distance after a restart: when the last one was sent
+//! then. Dead letters are over or have to make room where no endpoint is ever forgotten,
+//! since what is known of one goes when they do, and another one may come to its URL.
+//! They never make room for their bytes: which of two that are equally large goes first
+//! is the store's choice. Progress keeps no distance after a restart: when the last one was sent
 //! need not be kept.
 
 mod pair;
@@ -61,6 +64,10 @@ async fn play<F: StoreFactory>(
     };
     let mut draw = Draw::new(seed);
     let mut pair = Pair::new(factory.fresh(bounds).await, bounds);
+    if draw.chance(50) {
+        replay.note(0, "no endpoint is forgotten");
+        pair.anchor().await;
+    }
     for step in 0..STEPS {
         if draw.chance(restart_percent) {
             let how = draw.pick(&Restart::ALL);

@@ -1,7 +1,5 @@
 //! One idempotency key, one event.
 
-use std::time::Duration;
-
 use crate::ask;
 use notify_core::Archive;
 use notify_core::job::JobHead;
@@ -159,7 +157,7 @@ pub async fn a_key_is_kept_as_long_as_its_job(factory: &impl StoreFactory) {
     let retention = Retention {
         jobs: secs(60),
         dead_letters: secs(60),
-        max_age: Duration::MAX,
+        ..Retention::DEFAULT
     };
     rig.wait(secs(59));
     assert_eq!(rig.trim(retention).await, 0);

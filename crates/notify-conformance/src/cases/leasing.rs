@@ -3,9 +3,8 @@
 use crate::Ask;
 use crate::ask;
 use notify_core::Archive;
-use std::collections::HashMap;
-
-use notify_core::delivery::{DeadReason, DeliveryState, Outcome};
+use notify_core::delivery::{DeadReason, Delivery, DeliveryState, Leased, Outcome};
+use notify_core::map::IdMap;
 use notify_core::store::{Batch, EndpointChange, Room};
 use notify_core::{JobEvent, Store, Timestamp};
 
@@ -131,7 +130,7 @@ pub async fn a_claim_keeps_to_the_room_of_each_endpoint(factory: &impl StoreFact
             rig.wait(secs(1));
         }
     }
-    let left = HashMap::from([
+    let left = IdMap::from_iter([
         (rig.endpoint_id(&url("b")).await, 3),
         (rig.endpoint_id(&url("c")).await, 0),
     ]);
@@ -140,7 +139,7 @@ pub async fn a_claim_keeps_to_the_room_of_each_endpoint(factory: &impl StoreFact
         left,
         ..Room::default()
     };
-    let jobs = |leased: Vec<notify_core::delivery::Leased>| -> Vec<String> {
+    let jobs = |leased: Vec<Leased>| -> Vec<String> {
         leased
             .iter()
             .map(|leased| leased.delivery().lane.job.to_string())
@@ -155,6 +154,46 @@ pub async fn a_claim_keeps_to_the_room_of_each_endpoint(factory: &impl StoreFact
     assert_eq!(rig.claim().await.len(), 15 - 5 - 3);
 }
 
+/// A bound in bytes is for all endpoints together, in a claim and in passing.
+pub async fn nothing_is_leased_once_the_bytes_are_used_up(factory: &impl StoreFactory) {
+    let rig = Rig::fresh(factory).await;
+    let text = "x".repeat(1_000);
+    let large = || JobEvent {
+        error: Some(text.clone()),
+        ..JobEvent::queued()
+    };
+    for name in ["a", "b", "c"] {
+        rig.accept(rig.append_for(&url(name), name, large())).await;
+        rig.wait(secs(1));
+    }
+    let room = |bytes| Room {
+        bytes,
+        ..everywhere()
+    };
+    assert!(rig.claim_with(room(0), PLENTY).await.is_empty());
+    // What is begun is used up.
+    assert_eq!(rig.claim_with(room(1), PLENTY).await.len(), 1);
+    let written = rig
+        .write_batch(Batch {
+            operations: ask::appends(
+                ["d", "e", "f"].map(|name| rig.append_for(&url(name), name, large())),
+            ),
+            may_lease: room(2 * Delivery::BYTES_MIN + 1_000),
+            ..Batch::default()
+        })
+        .await;
+    let leased = |of: &[Leased]| -> Vec<String> {
+        let jobs = of.iter().map(|leased| &leased.delivery().lane.job);
+        jobs.map(ToString::to_string).collect()
+    };
+    assert_eq!(leased(&written.leased), ["d", "e"]);
+    let rest = rig
+        .claim_with(room(2 * Delivery::BYTES_MIN + 1_000), PLENTY)
+        .await;
+    assert_eq!(leased(&rest), ["b", "c"]);
+    assert_eq!(leased(&rig.claim().await), ["f"]);
+}
+
 pub async fn a_write_leases_where_there_is_room(factory: &impl StoreFactory) {
     let rig = pending(factory).await;
     let leased = rig.claim_one().await;
@@ -166,7 +205,7 @@ pub async fn a_write_leases_where_there_is_room(factory: &impl StoreFactory) {
     });
     let may_lease = Room {
         each: 1,
-        left: HashMap::from([(a, 2)]),
+        left: IdMap::from_iter([(a, 2)]),
         ..Room::default()
     };
     let written = rig

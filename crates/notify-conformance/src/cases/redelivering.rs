@@ -1,7 +1,5 @@
 //! Redelivery: how a dead letter gets another chance.
 
-use std::time::Duration;
-
 use crate::Ask;
 use notify_core::Archive;
 use notify_core::delivery::{DeadReason, DeliveryState, Outcome};
@@ -163,7 +161,7 @@ async fn orphan<F: StoreFactory>(factory: &F) -> (Rig<F::Store>, DeliveryId) {
     let retention = Retention {
         jobs: secs(60),
         dead_letters: secs(3_600),
-        max_age: Duration::MAX,
+        ..Retention::DEFAULT
     };
     assert_eq!(rig.trim(retention).await, 1);
     (rig, id)
@@ -253,7 +251,7 @@ pub async fn a_redelivery_does_not_touch_a_later_job_of_that_name(factory: &impl
         let retention = Retention {
             jobs: secs(60),
             dead_letters: secs(60),
-            max_age: Duration::MAX,
+            ..Retention::DEFAULT
         };
         assert_eq!(rig.trim(retention).await, 0);
         assert_eq!(rig.sequences("job").await, [1]);

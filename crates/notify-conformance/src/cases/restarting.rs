@@ -1,19 +1,19 @@
 //! What a durable store still knows after it was closed, or abandoned, and
 //! opened again: everything that it acknowledged, and no lease.
 
-use std::time::Duration;
-
 use crate::Ask;
 use crate::rig::deliveries_of;
 use notify_core::Archive;
 use notify_core::delivery::{DeadReason, DeliveryState, Outcome, Settle};
 use notify_core::endpoint::EventFilter;
 use notify_core::lane::OVERTAKEN_AFTER;
+use notify_core::retention::Retention;
 use notify_core::store::{
-    DeadFilter, EndpointChange, Refusal, RegisterWebhook, Registration, StaleLease, Store,
+    DeadFilter, EndpointChange, Refusal, RegisterWebhook, Registration, Room, StaleLease, Store,
 };
 use notify_core::{DeliveryId, JobEvent, JobStatus, Keyring, Secret};
 
+use super::endpoints::rotation;
 use super::rig::{Rig, completed, everywhere, job, leased_sequences, secs, telling, url};
 use super::snapshot::{endpoint_lines, snapshot};
 use super::{DurableFactory, Restart};
@@ -157,6 +157,40 @@ pub async fn leases_are_void_after_a_restart(factory: &impl DurableFactory) {
     }
 }
 
+pub async fn what_waited_is_as_large_as_it_was(factory: &impl DurableFactory) {
+    for how in Restart::ALL {
+        let rig = Rig::fresh(factory).await;
+        let large = |event: JobEvent| JobEvent {
+            error: Some("x".repeat(1_000)),
+            ..event
+        };
+        let append = rig.append_for(&url("again"), "again", large(JobEvent::queued()));
+        rig.accept(append).await;
+        let leased = rig.claim_one().await;
+        let reason = DeadReason::Exhausted;
+        rig.settle(leased, Outcome::Dead { reason }).await;
+        assert_eq!(
+            rig.store
+                .redeliver(rig.now(), DeadFilter::default())
+                .await
+                .unwrap(),
+            1
+        );
+        for (name, event) in [("a", JobEvent::queued()), ("b", JobEvent::processing(1))] {
+            rig.accept(rig.append_for(&url(name), name, large(event)))
+                .await;
+        }
+        let rig = rig.restarted(factory, how).await;
+        for _ in 0..3 {
+            let room = Room {
+                bytes: 1_000,
+                ..everywhere()
+            };
+            assert_eq!(rig.claim_with(room, 9).await.len(), 1, "{how:?}");
+        }
+    }
+}
+
 pub async fn a_settled_delivery_stays_settled(factory: &impl DurableFactory) {
     let rig = Rig::fresh(factory).await;
     rig.tell("job", &url("a")).await;
@@ -234,9 +268,12 @@ pub async fn keys_tokens_and_secrets_are_kept(factory: &impl DurableFactory) {
         let token = registration.token;
         rig.register(registration).await.unwrap();
         let id = rig.endpoint_id(&url("a")).await;
-        let ring = Keyring::rotating(Secret::from_random([1; 32]), Secret::parse("old").unwrap());
+        let until = rig.now().plus(secs(60));
+        let [old, new] = ["old", "new"].map(|text| Secret::parse(text).unwrap());
+        let ring = Keyring::rotating(new, old, Some(until));
         for change in [
-            EndpointChange::Keyring(Box::new(ring.clone())),
+            rotation("old"),
+            rotation("new"),
             EndpointChange::Enabled(false),
         ] {
             rig.change_endpoint(id, change).await;
@@ -307,10 +344,10 @@ pub async fn what_was_forgotten_stays_forgotten(factory: &impl DurableFactory) {
     assert!(rig.dead(DeadFilter::default()).await.is_empty());
     rig.accept(rig.append("job", completed())).await;
     rig.wait(secs(60));
-    let retention = notify_core::retention::Retention {
+    let retention = Retention {
         jobs: secs(60),
         dead_letters: secs(60),
-        max_age: Duration::MAX,
+        ..Retention::DEFAULT
     };
     assert_eq!(rig.trim(retention).await, 1);
     let rig = rig.restarted(factory, Restart::Crash).await;
@@ -325,14 +362,33 @@ pub async fn retention_counts_from_before_the_restart(factory: &impl DurableFact
         rig.wait(secs(30));
         let rig = rig.restarted(factory, how).await;
         rig.wait(secs(29));
-        let retention = notify_core::retention::Retention {
+        let retention = Retention {
             jobs: secs(60),
             dead_letters: secs(60),
-            max_age: Duration::MAX,
+            ..Retention::DEFAULT
         };
         assert_eq!(rig.trim(retention).await, 0);
         rig.wait(secs(1));
         assert_eq!(rig.trim(retention).await, 1);
+    }
+}
+
+pub async fn dead_letters_of_before_the_restart_make_room(factory: &impl DurableFactory) {
+    for how in Restart::ALL {
+        let rig = Rig::fresh(factory).await;
+        for of in ["one", "two", "three"] {
+            rig.bury(&url("a"), of, DeadReason::Exhausted).await;
+        }
+        let rig = rig.restarted(factory, how).await;
+        rig.bury(&url("a"), "four", DeadReason::Exhausted).await;
+        let retention = Retention {
+            dead_letters_per_endpoint_max: 2,
+            ..Retention::DEFAULT
+        };
+        assert_eq!(rig.trim(retention).await, 2, "{how:?}");
+        let left = rig.dead(DeadFilter::default()).await;
+        let left = left.iter().map(|letter| letter.job_id.as_str());
+        assert_eq!(left.collect::<Vec<_>>(), ["four", "three"]);
     }
 }
 

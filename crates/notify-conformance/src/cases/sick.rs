@@ -36,6 +36,7 @@ async fn expire<S: Store>(rig: &Rig<S>) -> u64 {
         jobs: Duration::MAX,
         dead_letters: Duration::MAX,
         max_age: MAX_AGE,
+        ..Retention::DEFAULT
     };
     let mut expired = 0;
     loop {

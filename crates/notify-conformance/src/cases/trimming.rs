@@ -1,7 +1,5 @@
 //! Retention: what is forgotten, when, and what never is.
 
-use std::time::Duration;
-
 use crate::Ask;
 use notify_core::Archive;
 use notify_core::delivery::{DeadReason, DeliveryState, Outcome};
@@ -10,12 +8,13 @@ use notify_core::store::{DeadFilter, EndpointChange, Store};
 use notify_core::{JobEvent, Keyring, Secret};
 
 use super::StoreFactory;
+use super::endpoints::rotation;
 use super::rig::{Rig, completed, job, secs, url};
 
 const RETENTION: Retention = Retention {
     jobs: secs(60),
     dead_letters: secs(600),
-    max_age: Duration::MAX,
+    ..Retention::DEFAULT
 };
 
 async fn trim<S: Store>(rig: &Rig<S>) -> u64 {
@@ -263,7 +262,7 @@ pub async fn what_is_known_of_an_endpoint_outlives_its_jobs(factory: &impl Store
     let rig = Rig::fresh(factory).await;
     let secret = Keyring::new(Secret::parse("own").unwrap());
     let changes = [
-        ("secret", EndpointChange::Keyring(Box::new(secret.clone()))),
+        ("secret", rotation("own")),
         ("disabled", EndpointChange::Enabled(false)),
     ];
     for (name, change) in changes {
@@ -292,4 +291,42 @@ pub async fn what_is_known_of_an_endpoint_outlives_its_jobs(factory: &impl Store
             .unwrap()
             .enabled
     );
+}
+
+/// Within some hours: a store may note only now and then who is named.
+pub async fn what_is_known_of_an_endpoint_that_nothing_names_goes_in_time(
+    factory: &impl StoreFactory,
+) {
+    let rig = Rig::fresh(factory).await;
+    for name in ["over", "told", "running"] {
+        rig.tell(name, &url(name)).await;
+        let id = rig.endpoint_id(&url(name)).await;
+        rig.change_endpoint(id, rotation("own")).await;
+    }
+    for name in ["over", "told"] {
+        rig.accept(rig.append(name, completed())).await;
+    }
+    for leased in rig.claim().await {
+        rig.settle(leased, Outcome::Delivered).await;
+    }
+    let known = async || {
+        let mut known = Vec::new();
+        for name in ["over", "told", "running"] {
+            if rig.store.endpoint_at(&url(name)).await.unwrap().is_some() {
+                known.push(name);
+            }
+        }
+        known
+    };
+    rig.wait(secs(60));
+    assert_eq!(trim(&rig).await, 2);
+    rig.wait(secs(300));
+    // It has come to be named again, and its time begins anew.
+    rig.tell("anew", &url("told")).await;
+    rig.wait(secs(239));
+    trim(&rig).await;
+    assert_eq!(known().await, ["over", "told", "running"]);
+    rig.wait(secs(3 * 3_600));
+    trim(&rig).await;
+    assert_eq!(known().await, ["told", "running"]);
 }

@@ -1,5 +1,7 @@
 //! Endpoints: one by its URL, with its secrets.
 
+use std::time::Duration;
+
 use notify_core::endpoint::{Endpoint, EventFilter};
 use notify_core::{EndpointId, EndpointUrl, Keyring, Secret, Timestamp};
 
@@ -18,13 +20,17 @@ pub struct Wish {
     pub secret_if_new: Option<Secret>,
 }
 
-/// Why a registration is refused.
+/// Why a registration or a change of an endpoint is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The job has a token.
     JobExists,
     /// The endpoint has another secret than was said.
     SecretConflict,
+    /// There is no such endpoint.
+    NoEndpoint,
+    /// The endpoint has two active secrets.
+    RotationInProgress,
 }
 
 impl Model {
@@ -63,11 +69,31 @@ impl Model {
         }
     }
 
-    /// Gives it these secrets for those that it had; the endpoint afterwards.
-    pub fn rotate(&mut self, id: EndpointId, secrets: Keyring) -> Option<&Endpoint> {
-        let endpoint = self.endpoints.iter_mut().find(|it| it.id == id)?;
-        endpoint.keyring = Some(secrets);
-        Some(endpoint)
+    /// Gives it another secret; the one before is active for a while. Up to two are,
+    /// and the same one again changes nothing. The endpoint afterwards.
+    pub fn rotate(
+        &mut self,
+        now: Timestamp,
+        id: EndpointId,
+        secret: Secret,
+        expire_old_after: Duration,
+    ) -> Result<&Endpoint, Refusal> {
+        let endpoint = self.endpoints.iter_mut().find(|it| it.id == id);
+        let endpoint = endpoint.ok_or(Refusal::NoEndpoint)?;
+        let old = endpoint.keyring.as_ref().map(|own| own.newest().clone());
+        let until = endpoint.keyring.as_ref().and_then(|own| own.previous()?.1);
+        match old {
+            Some(old) if old == secret => {}
+            _ if until.is_some_and(|until| now < until) => {
+                return Err(Refusal::RotationInProgress);
+            }
+            Some(old) => {
+                let until = now.plus(expire_old_after);
+                endpoint.keyring = Some(Keyring::rotating(secret, old, Some(until)));
+            }
+            None => endpoint.keyring = Some(Keyring::new(secret)),
+        }
+        Ok(endpoint)
     }
 
     /// Makes the endpoint if it is new, and gives it a secret if it has none. Says

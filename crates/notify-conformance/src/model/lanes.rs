@@ -10,12 +10,13 @@ use super::{Delivery, Lane, Leased, Model, OVERTAKEN_AFTER};
 
 impl Model {
     /// Leases the heads of these lanes that are due, as far as their endpoints are
-    /// enabled and `take_room` finds room there.
+    /// enabled and `take_room` finds room there for the JSON of their events, in
+    /// bytes.
     pub fn lease(
         &mut self,
         now: Timestamp,
         lanes: &[Lane],
-        mut take_room: impl FnMut(EndpointId) -> bool,
+        mut take_room: impl FnMut(EndpointId, u32) -> bool,
     ) -> Vec<Leased> {
         let mut leased = Vec::new();
         let mut lanes: Vec<&Lane> = lanes.iter().collect();
@@ -34,18 +35,23 @@ impl Model {
     pub fn expire(&mut self, now: Timestamp, max_age: Duration) -> u64 {
         let mut expired = 0;
         loop {
-            let too_old = self.heads(now).into_iter().find(|(due_at, lane)| {
+            // Those that have waited longest go first, and then what stood behind them.
+            let mut too_old = self.heads(now);
+            too_old.retain(|(due_at, lane)| {
                 let sick_since = self.endpoint_at(&lane.url).and_then(|it| it.sick_since);
                 sick_since.is_some_and(|since| now > since.max(*due_at).plus(max_age))
             });
-            let Some((_, lane)) = too_old else {
+            too_old.sort_by_key(|(due_at, _)| *due_at);
+            if too_old.is_empty() {
                 return expired;
-            };
-            if let Some(&id) = self.waiting(&lane).first() {
-                self.give_up(now, id, DeadReason::Expired);
             }
-            self.apply_rule(now, &lane);
-            expired += 1;
+            for (_, lane) in too_old {
+                if let Some(&id) = self.waiting(&lane).first() {
+                    self.give_up(now, id, DeadReason::Expired);
+                    expired += 1;
+                }
+                self.apply_rule(now, &lane);
+            }
         }
     }
 
@@ -55,7 +61,7 @@ impl Model {
         &mut self,
         now: Timestamp,
         limit: usize,
-        mut take_room: impl FnMut(EndpointId) -> bool,
+        mut take_room: impl FnMut(EndpointId, u32) -> bool,
     ) -> Vec<Leased> {
         let mut due: Vec<(Timestamp, Lane)> = self.heads(now);
         due.retain(|(due_at, lane)| *due_at <= now && self.is_enabled(lane));
@@ -142,7 +148,7 @@ impl Model {
         now: Timestamp,
         lane: &Lane,
         others: &[Leased],
-        take_room: &mut impl FnMut(EndpointId) -> bool,
+        take_room: &mut impl FnMut(EndpointId, u32) -> bool,
     ) -> Option<Leased> {
         let due_at = self.head_due(now, lane)?;
         let endpoint = self.endpoint_at(&lane.url)?;
@@ -152,11 +158,12 @@ impl Model {
             return None;
         }
         let endpoint = endpoint.id;
-        if due_at > now || !self.is_enabled(lane) || !take_room(endpoint) {
+        let head = *self.waiting(lane).first()?;
+        let json_bytes = self.delivery(head)?.record.json_bytes();
+        if due_at > now || !self.is_enabled(lane) || !take_room(endpoint, json_bytes) {
             return None;
         }
         let lease = self.next_number();
-        let head = *self.waiting(lane).first()?;
         let head = self.delivery_mut(head)?;
         head.lease = Some(lease);
         Some(Leased {

@@ -75,7 +75,7 @@ fn nothing_is_forgotten_while_the_clock_may_be_wrong() {
     let kept = Retention {
         jobs: secs(60),
         dead_letters: DAY,
-        max_age: Duration::MAX,
+        ..Retention::DEFAULT
     };
     let mut forbearance = Forbearance::default();
     assert_eq!(forbearance.retention(secs(59), kept).jobs, KEPT);
@@ -92,7 +92,7 @@ fn nothing_is_older_for_a_step_forward() {
     let kept = Retention {
         jobs: DAY,
         dead_letters: 30 * DAY,
-        max_age: Duration::MAX,
+        ..Retention::DEFAULT
     };
     let mut forbearance = Forbearance::default();
     forbearance.handle_step(secs(10), forward(20_000 * DAY));
@@ -124,7 +124,9 @@ proptest! {
         // A process that started with the wall at NOW.
         let ended_at = NOW.plus(secs(ended + shift_then));
         let now = NOW.plus(secs(ended + later + shift));
-        let retention = Retention { jobs: secs(kept), dead_letters: secs(kept), max_age: secs(kept) };
+        let retention = Retention { jobs: secs(kept), dead_letters: secs(kept),
+..Retention::DEFAULT
+};
         let stretched = forbearance.retention(secs(ended + later), retention);
         if now.since(ended_at) >= stretched.jobs {
             prop_assert!(later >= kept, "forgotten after {later} s of {kept}");

@@ -27,7 +27,7 @@ const NOW: Timestamp = Timestamp::from_secs(1_712_534_400);
 const RETENTION: Retention = Retention {
     jobs: Duration::from_secs(86_400),
     dead_letters: Duration::from_secs(86_400),
-    max_age: Duration::MAX,
+    ..Retention::DEFAULT
 };
 
 const fn ms(millis: u64) -> Duration {
@@ -228,6 +228,7 @@ fn claiming_writing_and_trimming_take_turns() {
                     expired: 0,
                     forgotten: 1,
                     more: true,
+                    ..Trimmed::default()
                 };
                 committer.handle_trimmed(at, trimmed);
                 't'
@@ -348,6 +349,35 @@ fn draining_claims_nothing_and_writes_on() {
 }
 
 /// Who falls due while a call is under way is not named by its answer.
+#[test]
+fn nothing_is_claimed_while_the_bytes_are_used_up() {
+    let policy = RetryPolicy::new([ms(100)]).unwrap();
+    let limits = Limits {
+        ready_bytes_max: 1,
+        ..Limits::default()
+    };
+    let mut scheduler = Scheduler::new(limits, policy, 1);
+    let mut committer: Committer<u64> = Committer::new(LIMITS, RETENTION);
+    let Work::Claim { room, .. } = committer.poll_work(ms(0), NOW, &mut scheduler) else {
+        panic!("no claim");
+    };
+    assert_eq!(room.bytes, 1);
+    let written = Written {
+        leased: vec![leased(1)],
+        next_due_in: Some(ms(5)),
+        ..Written::default()
+    };
+    committer.handle_claimed(written, &mut scheduler);
+    check_trims(&mut committer, &mut scheduler, ms(0));
+    // What falls due meanwhile has to wait, and keeps nobody awake.
+    check_waits(&mut committer, &mut scheduler, ms(0), ms(5));
+    check_waits(&mut committer, &mut scheduler, ms(5), ms(1_000));
+    assert!(!scheduler.room_in_passing().has(EndpointId::from_random(9)));
+    let sent = scheduler.poll_attempt(Timestamp::EPOCH).unwrap();
+    scheduler.handle_attempt_finished(Timestamp::EPOCH, sent.id, AttemptEnd::Abandoned);
+    check_claims(&mut committer, &mut scheduler, ms(6));
+}
+
 #[test]
 fn what_falls_due_while_the_store_works_is_claimed() {
     let (mut committer, mut scheduler) = begun();

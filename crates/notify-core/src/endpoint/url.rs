@@ -149,8 +149,32 @@ pub enum UrlInvalid {
     /// `0x7f000001`, `127.0.0.1.`, full-width digits. Parsers differ in what they
     /// take it for, so it is refused rather than resolved.
     NonCanonicalIpv4,
+    /// Port 0, or a port below 1024 written with a zero in front (`:080`).
+    NonCanonicalPort,
+    /// A label of the host's name is empty, longer than 63 bytes, begins or ends with
+    /// a hyphen, or holds anything but letters, digits, hyphens and underscores; or
+    /// the whole name is longer than 253 bytes.
+    BadLabel,
     /// A URL parser can't read it.
     Unparsable,
+}
+
+impl UrlInvalid {
+    /// The rule that is broken, in words that never change.
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::TooLong => "too long",
+            Self::ControlSpaceBackslash => "control/space/backslash",
+            Self::Scheme => "scheme must be http(s)://",
+            Self::EmptyHost => "empty host",
+            Self::Userinfo => "userinfo",
+            Self::PercentInAuthority => "percent in authority",
+            Self::NonCanonicalIpv4 => "non-canonical ipv4",
+            Self::NonCanonicalPort => "non-canonical port",
+            Self::BadLabel => "bad label",
+            Self::Unparsable => "unparsable",
+        }
+    }
 }
 
 impl fmt::Display for UrlInvalid {
@@ -163,6 +187,10 @@ impl fmt::Display for UrlInvalid {
             Self::Userinfo => "no user name or password (no @ before the path)",
             Self::PercentInAuthority => "no % before the path",
             Self::NonCanonicalIpv4 => "an IPv4 address must be written as 192.0.2.1 is",
+            Self::NonCanonicalPort => "a port must be written without a zero in front",
+            Self::BadLabel => {
+                "a host's name must be labels of letters, digits, hyphens and underscores"
+            }
             Self::Unparsable => "it can't be read",
         })
     }

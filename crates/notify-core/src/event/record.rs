@@ -72,6 +72,11 @@ impl EventRecord {
         self.block.slice(self.json_range())
     }
 
+    /// How long its JSON is, in bytes.
+    pub fn json_bytes(&self) -> u32 {
+        u32::try_from(self.json_range().len()).unwrap_or(u32::MAX)
+    }
+
     /// The event as the stream sends it: one block of `id`, `event` and `data`
     /// lines, closed by an empty line.
     pub fn block(&self) -> Bytes {

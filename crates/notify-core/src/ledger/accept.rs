@@ -105,6 +105,7 @@ impl Deciding<'_> {
             let row = DeliveryRow {
                 sequence: accepted.id.sequence(),
                 kind: accepted.kind,
+                json_bytes: record.json_bytes(),
                 spacing: append.progress_min_interval,
                 ..row
             };
@@ -309,6 +310,7 @@ impl Deciding<'_> {
             generation: 0,
             sequence: 0,
             kind: EventKind::Lifecycle,
+            json_bytes: 0,
             accepted_at: self.now,
             due_at: self.now,
             first_failed_at: None,

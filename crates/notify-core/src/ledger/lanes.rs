@@ -1,21 +1,19 @@
 //! Lanes at work: the rule carried out, deliveries that come and go, leasing.
 
-use std::collections::HashMap;
-
 use super::Deciding;
 use super::changes::{Changes, DeliveryChange, End, Grant, LaneChange};
 use super::rows::{DeliveryRow, LaneRows};
 use crate::delivery::{Attempt, DeadReason, LaneKey, Lease};
 use crate::event::EventRecord;
-use crate::id::EndpointId;
 use crate::lane::{self, LaneFacts, LaneRow};
+use crate::map::{IdMap, IdSet};
 use crate::store::Room;
 use crate::time::Timestamp;
 
 /// The lanes of a batch, in the order in which they were fetched or made.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
-    places: HashMap<LaneKey, usize>,
+    places: IdMap<LaneKey, usize>,
     lanes: Vec<Lane>,
     /// By place, in the order in which the batch came to them.
     touched: Vec<usize>,
@@ -274,8 +272,8 @@ impl Deciding<'_> {
             }
         }
         due.sort_unstable();
-        let mut left_waiting: HashMap<EndpointId, ()> = HashMap::new();
-        let mut probes: HashMap<EndpointId, ()> = HashMap::new();
+        let mut left_waiting = IdSet::default();
+        let mut probes = IdSet::default();
         for (_, number, place) in due {
             let Some(lane) = self.lanes.lanes.get_mut(place) else {
                 continue;
@@ -290,23 +288,23 @@ impl Deciding<'_> {
             if self.changes.grants.len() >= limit {
                 break;
             }
+            let Some(held) = lane.find(|row| row.number == number) else {
+                continue;
+            };
             // One that is sick begins with its probe, whatever room there is.
             let is_sick = endpoint.endpoint.sick_since.is_some();
-            let has_room = !(is_sick && probes.contains_key(&id)) && room.take(id);
-            if !has_room {
-                if left_waiting.insert(id, ()).is_none() {
+            let is_tried = is_sick && probes.contains(&id);
+            if is_tried || !room.take(id, held.row.json_bytes) {
+                if left_waiting.insert(id) {
                     self.written.left_waiting.push(id);
                 }
                 continue;
             }
             if is_sick {
-                probes.insert(id, ());
+                probes.insert(id);
             }
             let endpoint = std::sync::Arc::clone(&endpoint.endpoint);
             let lease = Lease::new(self.supply.lease);
-            let Some(held) = lane.find(|row| row.number == number) else {
-                continue;
-            };
             held.row.lease = Some(lease);
             let grant = Grant {
                 row: held.row,

@@ -85,6 +85,7 @@ impl Deciding<'_> {
             generation: of.generation.saturating_add(1),
             sequence: event.sequence(),
             kind: of.record.kind(),
+            json_bytes: of.record.json_bytes(),
             ..row
         };
         self.changes.letters_gone.push(letter.number);

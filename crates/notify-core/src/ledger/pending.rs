@@ -4,7 +4,7 @@
 //! ledger ([`Changes`]); nothing is decided here. What it costs to find the heads
 //! that have waited longest does not grow with what waits.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use crate::clock::ClockStep;
 use crate::delivery::LaneKey;
 use crate::id::EndpointId;
 use crate::lane::waits_since;
+use crate::map::{IdMap, IdSet};
 use crate::store::Room;
 use crate::time::Timestamp;
 
@@ -27,17 +28,17 @@ type Place = (Timestamp, u64);
 pub struct Pending {
     lanes: HashMap<Arc<LaneKey>, Lane>,
     /// Heads that stand, by endpoint.
-    heads: HashMap<EndpointId, BTreeMap<Place, Arc<LaneKey>>>,
+    heads: IdMap<EndpointId, BTreeMap<Place, Arc<LaneKey>>>,
     /// The first head of each enabled endpoint.
     fronts: BTreeSet<(Place, EndpointId)>,
     /// How many heads stand at each time.
     times: BTreeMap<Timestamp, usize>,
-    disabled: HashSet<EndpointId>,
+    disabled: IdSet<EndpointId>,
     /// Since when each endpoint is sick that is.
-    sick: HashMap<EndpointId, Timestamp>,
-    by_endpoint: HashMap<EndpointId, u64>,
+    sick: IdMap<EndpointId, Timestamp>,
+    by_endpoint: IdMap<EndpointId, u64>,
     /// By the job's number.
-    by_job: HashMap<u64, u64>,
+    by_job: IdMap<u64, u64>,
     total: u64,
     sent: Sent,
 }
@@ -420,7 +421,7 @@ impl Sent {
 
 const PRUNE_MIN: usize = 16_384;
 
-fn subtract<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, u64>, key: K) {
+fn subtract<K: Eq + std::hash::Hash>(counts: &mut IdMap<K, u64>, key: K) {
     if let Some(count) = counts.get_mut(&key) {
         *count = count.saturating_sub(1);
         if *count == 0 {

@@ -1,6 +1,6 @@
 //! The rows that the ledger looks at, and how a store hands them in.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use crate::event::Fingerprint;
 use crate::id::{DeliveryId, EndpointId, IdempotencyKey, JobId};
 use crate::job::{EventKind, JobHead};
 use crate::lane::LaneRow;
+use crate::map::{IdMap, IdSet};
 use crate::store::{Refusal, Sweep, TokenHash};
 use crate::time::Timestamp;
 
@@ -94,6 +95,8 @@ pub struct DeliveryRow {
     pub sequence: u64,
     /// The event's kind.
     pub kind: EventKind,
+    /// How long the event's JSON is, in bytes.
+    pub json_bytes: u32,
     /// When it was accepted.
     pub accepted_at: Timestamp,
     /// Not to be attempted before.
@@ -196,13 +199,13 @@ pub struct LetterRow {
 #[derive(Debug, Default)]
 pub struct Rows {
     pub(super) jobs: Table<JobId, JobRow>,
-    pub(super) progress: HashMap<JobId, VecDeque<u64>>,
-    pub(super) keys: HashMap<(JobId, IdempotencyKey), Found<KeyRow>>,
+    pub(super) progress: IdMap<JobId, VecDeque<u64>>,
+    pub(super) keys: IdMap<(JobId, IdempotencyKey), Found<KeyRow>>,
     pub(super) endpoints: Table<EndpointId, EndpointRow>,
-    pub(super) urls: HashMap<EndpointUrl, Found<EndpointId>>,
+    pub(super) urls: IdMap<EndpointUrl, Found<EndpointId>>,
     pub(super) letters: Vec<(Sweep, Vec<LetterRow>, u64)>,
     lanes: Vec<(LaneKey, LaneRows)>,
-    lanes_known: HashMap<LaneKey, ()>,
+    lanes_known: IdSet<LaneKey>,
 }
 
 impl Rows {
@@ -297,7 +300,7 @@ impl Rows {
 
     /// Whether a lane is asked for the first time.
     pub(super) fn ask_lane(&mut self, key: &LaneKey) -> bool {
-        self.lanes_known.insert(key.clone(), ()).is_none()
+        self.lanes_known.insert(key.clone())
     }
 
     /// The jobs that were changed, with their numbers the progress that their logs keep
@@ -337,7 +340,7 @@ pub struct Changed<R> {
 /// Rows of one table, in the order in which they were fetched or made.
 #[derive(Debug)]
 pub(super) struct Table<K, R> {
-    places: HashMap<K, usize>,
+    places: IdMap<K, usize>,
     slots: Vec<Slot<R>>,
 }
 
@@ -351,7 +354,7 @@ struct Slot<R> {
 impl<K, R> Default for Table<K, R> {
     fn default() -> Self {
         Self {
-            places: HashMap::new(),
+            places: IdMap::default(),
             slots: Vec::new(),
         }
     }

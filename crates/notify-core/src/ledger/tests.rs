@@ -113,6 +113,7 @@ fn waiting(
         generation: 0,
         sequence,
         kind: EventKind::Lifecycle,
+        json_bytes: 0,
         accepted_at: NOW,
         due_at: NOW,
         first_failed_at: None,

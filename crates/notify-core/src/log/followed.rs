@@ -83,6 +83,33 @@ impl FollowedLog {
         self.state == State::Over
     }
 
+    /// What it occupies in memory, roughly, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let ahead = self.ahead.as_ref().map(|run| &run.log);
+        let logs = self.log.iter().chain(ahead);
+        logs.map(JobLog::memory_bytes).sum()
+    }
+
+    /// Lets go of what every reader has passed ([`JobLog::let_go`]).
+    pub fn let_go(&mut self, passed: u64) {
+        if let Some(log) = self.log.as_mut().filter(|_| self.state == State::Whole) {
+            log.let_go(passed);
+        }
+    }
+
+    /// Another reader comes: what was let go is to be read again, from the beginning.
+    /// Those who are here already go on once it has been. Whether it begins anew.
+    pub fn handle_reader(&mut self) -> bool {
+        let Some(log) = self.log.as_mut().filter(|log| log.is_cut()) else {
+            return false;
+        };
+        *log = JobLog::new(log.epoch(), self.progress_events_max);
+        if self.state == State::Whole {
+            self.state = State::Behind;
+        }
+        true
+    }
+
     /// The job is of this incarnation: it was registered.
     pub fn handle_epoch(&mut self, epoch: Epoch) {
         if self.epoch.replace(epoch).is_none_or(|known| known == epoch) {

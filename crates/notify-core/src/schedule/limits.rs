@@ -17,6 +17,10 @@ pub struct Limits {
     pub in_flight_max: u32,
     /// Deliveries of one endpoint that are leased and wait for their turn.
     pub ready_per_endpoint_max: u32,
+    /// [Bytes](crate::delivery::Delivery::bytes) that deliveries occupy which are leased,
+    /// in flight or waiting for their turn. The last one may go beyond it, so that any
+    /// event can be sent.
+    pub ready_bytes_max: u64,
     /// Endpoints of which it is remembered that they fail: some 200 bytes each. Those
     /// beyond it have no breaker.
     pub sick_endpoints_max: u32,
@@ -42,6 +46,7 @@ impl Default for Limits {
             ready_per_endpoint_max: 64,
             sick_endpoints_max: 65_536,
             max_age: Duration::from_secs(3 * 86_400),
+            ready_bytes_max: 256 * 1024 * 1024,
         }
     }
 }

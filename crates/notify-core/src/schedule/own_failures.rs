@@ -3,11 +3,11 @@
 //! No descriptor, no memory, a store that can't be read: such a thing fails all
 //! that is tried while it lasts, and trying again at once only feeds it.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::clock::ClockStep;
 use crate::id::DeliveryId;
+use crate::map::IdMap;
 use crate::time::Timestamp;
 
 /// The wait after the first failure; it doubles with each one in a row.
@@ -20,7 +20,7 @@ const REMEMBERED_MAX: usize = 4_096;
 /// Which deliveries failed for a reason of our own, and how often in a row.
 #[derive(Debug, Default)]
 pub(super) struct OwnFailures {
-    waits: HashMap<DeliveryId, Wait>,
+    waits: IdMap<DeliveryId, Wait>,
     total: u64,
 }
 

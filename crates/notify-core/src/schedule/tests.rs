@@ -21,6 +21,7 @@ const LIMITS: Limits = Limits {
     ready_per_endpoint_max: 4,
     sick_endpoints_max: 8,
     max_age: Duration::from_secs(3_600),
+    ready_bytes_max: u64::MAX,
 };
 
 fn at(millis: u64) -> Timestamp {

@@ -8,6 +8,7 @@ use hmac::KeyInit;
 use zeroize::Zeroizing;
 
 use super::HmacSha256;
+use crate::time::Timestamp;
 
 /// A signing secret. Its `Debug` shows nothing of it; its memory is wiped.
 ///
@@ -116,7 +117,15 @@ impl Eq for Secret {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keyring {
     newest: Secret,
-    previous: Option<Secret>,
+    previous: Option<Previous>,
+}
+
+/// The secret before, and until when it is active; without a time, until it is
+/// replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Previous {
+    secret: Secret,
+    until: Option<Timestamp>,
 }
 
 impl Keyring {
@@ -128,29 +137,63 @@ impl Keyring {
         }
     }
 
-    /// Two active secrets, while receivers change from `previous` to `newest`.
-    pub fn rotating(newest: Secret, previous: Secret) -> Self {
+    /// Two active secrets, while receivers change from `previous` to `newest`: until
+    /// then, if a time is given.
+    pub fn rotating(newest: Secret, previous: Secret, until: Option<Timestamp>) -> Self {
         Self {
             newest,
-            previous: Some(previous),
+            previous: Some(Previous {
+                secret: previous,
+                until,
+            }),
         }
     }
 
-    /// Every active secret, newest first.
-    pub fn newest_first(&self) -> impl Iterator<Item = &Secret> {
-        std::iter::once(&self.newest).chain(&self.previous)
+    /// The newest secret becomes the previous one, which is active until `until`.
+    /// Giving it the secret that is the newest already changes nothing, so that a
+    /// change may be repeated.
+    ///
+    /// # Errors
+    /// [`RotationInProgress`] if two are active at `now`: a receiver may still depend
+    /// on either.
+    pub fn rotated(
+        &self,
+        now: Timestamp,
+        newest: Secret,
+        until: Timestamp,
+    ) -> Result<Self, RotationInProgress> {
+        if newest == self.newest {
+            return Ok(self.clone());
+        }
+        if self.active(now).count() > 1 {
+            return Err(RotationInProgress);
+        }
+        let previous = self.newest.clone();
+        Ok(Self::rotating(newest, previous, Some(until)))
     }
 
-    /// The newest active secret.
+    /// The secrets that are active at `at`, newest first.
+    pub fn active(&self, at: Timestamp) -> impl Iterator<Item = &Secret> + Clone {
+        let previous = self.previous.iter();
+        let previous = previous.filter(move |it| it.until.is_none_or(|until| at < until));
+        std::iter::once(&self.newest).chain(previous.map(|it| &it.secret))
+    }
+
+    /// The newest secret.
     pub fn newest(&self) -> &Secret {
         &self.newest
     }
 
-    /// The oldest active secret.
-    pub fn oldest(&self) -> &Secret {
-        self.previous.as_ref().unwrap_or(&self.newest)
+    /// The secret before, active or not, and until when it is, if a time was given.
+    pub fn previous(&self) -> Option<(&Secret, Option<Timestamp>)> {
+        let previous = self.previous.as_ref()?;
+        Some((&previous.secret, previous.until))
     }
 }
+
+/// Two secrets are active already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RotationInProgress;
 
 /// The text is no [`Secret`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

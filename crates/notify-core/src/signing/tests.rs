@@ -55,7 +55,7 @@ fn known_answers_are_signed() {
 #[test]
 fn a_rotating_keyring_serves_old_and_new_receivers() {
     let (old, new) = (secret("old-secret"), Secret::from_random([7; 32]));
-    let keyring = Keyring::rotating(new.clone(), old.clone());
+    let keyring = Keyring::rotating(new.clone(), old.clone(), None);
     let signed = sign(&keyring, "k3f9a2m7q1xz-2", NOW, b"{}");
     assert_eq!(signed.standard.split(' ').count(), 2);
     let now = Timestamp::from_secs(NOW);
@@ -342,10 +342,48 @@ fn a_secret_that_was_taken_earlier_still_signs() {
 }
 
 #[test]
+fn the_old_secret_signs_until_it_expires_and_not_at_that_moment() {
+    let (old, new) = (secret("old-secret"), secret("new-secret"));
+    let keyring = Keyring::rotating(new, old, Some(Timestamp::from_secs(NOW + 60)));
+    let entries = |at| {
+        sign(&keyring, "k3f9a2m7q1xz-2", at, b"{}")
+            .standard
+            .split(' ')
+            .count()
+    };
+    assert_eq!([NOW, NOW + 59, NOW + 60].map(entries), [2, 2, 1]);
+    let newest = Keyring::new(keyring.newest().clone());
+    let late = NOW + 60;
+    assert_eq!(
+        sign(&keyring, "k3f9a2m7q1xz-2", late, b"{}"),
+        sign(&newest, "k3f9a2m7q1xz-2", late, b"{}")
+    );
+}
+
+#[test]
+fn a_third_active_secret_is_refused_and_the_same_one_changes_nothing() {
+    let now = Timestamp::from_secs(NOW);
+    let [first, second, third] = ["first", "second", "third"].map(secret);
+    let until = now.plus(Duration::from_secs(60));
+    let rotated = Keyring::new(first.clone())
+        .rotated(now, second.clone(), until)
+        .unwrap();
+    let expected = Keyring::rotating(second.clone(), first, Some(until));
+    assert_eq!(rotated, expected);
+    assert_eq!(rotated.rotated(now, second.clone(), now), Ok(expected));
+    assert_eq!(
+        rotated.rotated(now, third.clone(), until),
+        Err(RotationInProgress)
+    );
+    let later = rotated.rotated(until, third.clone(), until).unwrap();
+    assert_eq!(later, Keyring::rotating(third, second, Some(until)));
+}
+
+#[test]
 fn debug_shows_no_secret() {
     let text = "canary-5f2e";
     let secret = secret(text);
-    let keyring = Keyring::rotating(secret.clone(), secret.clone());
+    let keyring = Keyring::rotating(secret.clone(), secret.clone(), None);
     assert!(!format!("{secret:?} {keyring:?}").contains("canary"));
 }
 

@@ -3,7 +3,7 @@
 use crate::delivery::{DeadLetter, DeadReason};
 use crate::endpoint::{EndpointUrl, EventFilter};
 use crate::event::EventRecord;
-use crate::id::{DeliveryId, EndpointId, JobId};
+use crate::id::{DeliveryId, EndpointId, EventId, JobId};
 use crate::job::JobHead;
 use crate::time::Timestamp;
 
@@ -69,6 +69,8 @@ pub struct DeadFilter {
     pub job: Option<JobId>,
     /// Of this endpoint.
     pub endpoint: Option<EndpointId>,
+    /// Of this event.
+    pub event: Option<EventId>,
     /// For this reason.
     pub reason: Option<DeadReason>,
     /// Given up at or after.
@@ -90,6 +92,7 @@ impl DeadFilter {
             && self
                 .endpoint
                 .is_none_or(|endpoint| Some(endpoint) == letter.endpoint_id)
+            && self.event.is_none_or(|event| event == letter.event_id)
             && self.reason.is_none_or(|reason| reason == letter.reason)
             && self.since.is_none_or(|since| since <= letter.died_at)
             && self.until.is_none_or(|until| letter.died_at < until)
@@ -101,6 +104,9 @@ impl DeadFilter {
 pub struct Trimmed {
     /// Jobs and dead letters that it forgot.
     pub forgotten: u64,
+    /// Of these, dead letters that had not had their time, but
+    /// [had to make room](crate::retention::Holders::next_to_leave).
+    pub crowded_out: u64,
     /// Deliveries that it gave up, since they were due at sick endpoints for too long.
     pub expired: u64,
     /// Whether there is more to do now.

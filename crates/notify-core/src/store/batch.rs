@@ -1,15 +1,16 @@
 //! What is written together, and what comes of each part of it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{DeadFilter, TokenHash};
-use crate::delivery::{DeadReason, LaneKey, Leased, Settle};
+use crate::delivery::{DeadReason, Delivery, LaneKey, Leased, Settle};
 use crate::endpoint::{Endpoint, EndpointUrl, EventFilter, Health};
 use crate::event::{EventDraft, EventRecord, Fingerprint};
 use crate::id::{EndpointId, Epoch, EventId, IdempotencyKey, JobId};
-use crate::signing::{Keyring, Secret};
+use crate::map::IdMap;
+use crate::signing::Secret;
 
 /// What is to be written as one transaction.
 #[derive(Clone, Debug, Default)]
@@ -94,6 +95,8 @@ pub enum Refusal {
     SecretConflict,
     /// There is no such endpoint.
     NoEndpoint,
+    /// The endpoint has two active secrets.
+    RotationInProgress,
     /// The store has no room for more jobs or deliveries now.
     Full,
     /// There is too little space left on the disk to accept more.
@@ -150,15 +153,29 @@ pub struct FreshIds {
     pub endpoint: EndpointId,
 }
 
-/// How many more ready deliveries each endpoint may be given.
-#[derive(Clone, Debug, Default)]
+/// How many more ready deliveries each endpoint may be given. By default none.
+#[derive(Clone, Debug)]
 pub struct Room {
     /// For endpoints that are not named below.
     pub each: u32,
     /// For endpoints that have some already, or to which other rules apply.
-    pub left: HashMap<EndpointId, u32>,
+    pub left: IdMap<EndpointId, u32>,
     /// Endpoints for which there is none, unless they are named above: they are sick.
     pub shut: Arc<HashSet<EndpointId>>,
+    /// How many [bytes](Delivery::bytes) they may occupy together. What is begun is
+    /// used up: one more may be given for as long as any are left.
+    pub bytes: u64,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            each: 0,
+            left: IdMap::default(),
+            shut: Arc::default(),
+            bytes: u64::MAX,
+        }
+    }
 }
 
 impl Room {
@@ -181,13 +198,17 @@ impl Room {
         !self.shut.is_empty() && self.shut.contains(&endpoint)
     }
 
-    /// Takes one place for `endpoint`, if there is one.
-    pub fn take(&mut self, endpoint: EndpointId) -> bool {
+    /// Takes one place for `endpoint`, if there is one, for a delivery of whose event
+    /// there is so much JSON.
+    pub fn take(&mut self, endpoint: EndpointId, json_bytes: u32) -> bool {
         let each = if self.is_shut(endpoint) { 0 } else { self.each };
         let left = self.left.entry(endpoint).or_insert(each);
-        let had = *left > 0;
-        *left = left.saturating_sub(1);
-        had
+        if *left == 0 || self.bytes == 0 {
+            return false;
+        }
+        *left -= 1;
+        self.bytes = self.bytes.saturating_sub(Delivery::bytes_of(json_bytes));
+        true
     }
 }
 
@@ -272,8 +293,14 @@ pub struct Registered {
 pub enum EndpointChange {
     /// Whether its deliveries are attempted.
     Enabled(bool),
-    /// Its own secrets.
-    Keyring(Box<Keyring>),
+    /// Another secret of its own. The one before stays active for a while; one that is
+    /// the newest already changes nothing.
+    Rotate {
+        /// The new one.
+        secret: Box<Secret>,
+        /// For how long the one before stays active.
+        expire_old_after: Duration,
+    },
 }
 
 /// A walk over dead letters, oldest first, in bounded steps. It ends with those

@@ -44,8 +44,9 @@ pub(crate) fn read(given: &EndpointUrl) -> Result<Url, UrlInvalid> {
             }
         }
         Some(Host::Domain(name)) => {
-            if let Some(name) = without_root(name)? {
-                let name = name.to_owned();
+            let relative = name.strip_suffix('.');
+            check_name(relative.unwrap_or(name))?;
+            if let Some(name) = relative.map(str::to_owned) {
                 url.set_host(Some(&name))
                     .map_err(|_| UrlInvalid::Unparsable)?;
             }
@@ -54,24 +55,50 @@ pub(crate) fn read(given: &EndpointUrl) -> Result<Url, UrlInvalid> {
         Some(Host::Ipv6(_)) => {}
         None => return Err(UrlInvalid::EmptyHost),
     }
+    if is_odd_port(given) {
+        return Err(UrlInvalid::NonCanonicalPort);
+    }
     url.set_fragment(None);
     let _: http::Uri = url.as_str().parse().map_err(|_| UrlInvalid::Unparsable)?;
     Ok(url)
 }
 
-/// The name without the dot at its end, which stands for the root of all names; or
-/// `None` if it has none.
-fn without_root(name: &str) -> Result<Option<&str>, UrlInvalid> {
-    let relative = name.strip_suffix('.');
-    let labels = relative.unwrap_or(name);
-    if labels.is_empty() {
+/// Names that a resolver could take for others are none
+/// ([RFC 1123 §2.1](https://www.rfc-editor.org/rfc/rfc1123#section-2.1); the
+/// underscore is widely used nonetheless).
+fn check_name(name: &str) -> Result<(), UrlInvalid> {
+    if name.is_empty() {
         return Err(UrlInvalid::EmptyHost);
     }
-    if labels.split('.').any(str::is_empty) {
-        return Err(UrlInvalid::Unparsable);
+    let is_label = |label: &str| {
+        matches!(label.len(), 1..=LABEL_BYTES_MAX)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    match name.len() <= NAME_BYTES_MAX && name.split('.').all(is_label) {
+        true => Ok(()),
+        false => Err(UrlInvalid::BadLabel),
     }
-    Ok(relative)
 }
+
+/// A port that no server has, or one of those that are reserved for systems in a
+/// spelling in which it could be overlooked.
+fn is_odd_port(given: &EndpointUrl) -> bool {
+    let port = given.authority().strip_prefix(given.host());
+    let port = port.and_then(|port| port.strip_prefix(':')).unwrap_or("");
+    port.starts_with('0') && port.parse().is_ok_and(|port: u16| port < SYSTEM_PORTS_END)
+}
+
+/// [RFC 1035 §2.3.4](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4); of the
+/// 255 octets of a name, the length of its first label and its end are not text.
+const LABEL_BYTES_MAX: usize = 63;
+const NAME_BYTES_MAX: usize = 253;
+
+/// [RFC 6335 §6](https://www.rfc-editor.org/rfc/rfc6335#section-6).
+const SYSTEM_PORTS_END: u16 = 1_024;
 
 #[cfg(test)]
 mod tests;

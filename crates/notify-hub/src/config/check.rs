@@ -24,6 +24,7 @@ pub(crate) struct Settings {
     pub(crate) waiting_bytes_max: usize,
     pub(crate) admission_wait: Duration,
     pub(crate) subscriptions_max: usize,
+    pub(crate) live_log_bytes_max: usize,
     pub(crate) pending_deliveries_max: usize,
     pub(crate) pending_per_endpoint_max: usize,
     pub(crate) memory_bytes_max: usize,
@@ -53,24 +54,15 @@ impl NotifierConfig {
 impl Settings {
     pub(crate) fn new(config: &NotifierConfig) -> Result<Self, ConfigInvalid> {
         no_empty_promises(config)?;
-        for (field, ranges) in [
-            ("egress.allow_cidrs", &config.egress.allow_cidrs),
-            ("streams.trusted_proxies", &config.streams.trusted_proxies),
-        ] {
-            each(
-                field,
-                ranges,
-                is_cidr,
-                "an address range such as 10.0.0.0/8",
-            )?;
+        #[cfg(feature = "http")]
+        config.egress.policy()?;
+        let proxies = &config.streams.trusted_proxies;
+        if let Some(text) = proxies.iter().find(|text| !is_cidr(text)) {
+            return Err(invalid(
+                "streams.trusted_proxies",
+                format_args!("{text:?} is not an address range such as 10.0.0.0/8"),
+            ));
         }
-        let ports = &config.egress.allow_ports;
-        each(
-            "egress.allow_ports",
-            ports,
-            is_port_range,
-            "a port or a range such as 1024-65535",
-        )?;
         let timeout = Duration::from_secs(within("timeout_secs", config.timeout_secs, 1, 300)?);
         let retry_policy = retry_policy(config)?;
         let max_age = max_age(config, &retry_policy, timeout)?;
@@ -101,12 +93,15 @@ impl Settings {
                     10_000,
                 )?,
                 max_age,
+                ready_bytes_max: limits.ready_bytes_max,
                 ..Limits::default()
             },
             retention: Retention {
                 jobs: config.store.retention.0,
                 dead_letters: config.store.dead_letter_retention.0,
                 max_age,
+                dead_letters_per_endpoint_max: limits.dead_letters_per_endpoint_max,
+                dead_letter_bytes_max: limits.dead_letter_bytes_max,
             },
             event_limits: EventLimits {
                 event_bytes_max: within("limits.event_bytes_max", limits.event_bytes_max, 1, mib)?,
@@ -131,6 +126,7 @@ impl Settings {
                 60_000,
             )?),
             subscriptions_max: limits.subscriptions_max,
+            live_log_bytes_max: limits.live_log_bytes_max,
             pending_deliveries_max: limits.pending_deliveries_max,
             pending_per_endpoint_max: limits.pending_per_endpoint_max,
             memory_bytes_max: limits.memory_bytes_max,
@@ -142,11 +138,9 @@ impl Settings {
 /// A setting that would protect, and does not yet, is refused: whoever sets it
 /// relies on it. What merely allows more is taken.
 fn no_empty_promises(config: &NotifierConfig) -> Result<(), ConfigInvalid> {
-    let (egress, streams) = (&config.egress, &config.streams);
+    let streams = &config.streams;
     let defaults = StreamLimits::default();
     for (field, is_set) in [
-        ("egress.denied_cidrs", !egress.denied_cidrs.is_empty()),
-        ("egress.require_https", egress.require_https),
         ("streams.open_max", streams.open_max != defaults.open_max),
         (
             "streams.open_per_job_max",
@@ -172,7 +166,7 @@ fn keyring(config: &NotifierConfig) -> Result<Option<Keyring>, ConfigInvalid> {
             "previous_signing_secret",
             "is set, but signing_secret is not",
         )),
-        (Some(newest), Some(previous)) => Ok(Some(Keyring::rotating(newest, previous))),
+        (Some(newest), Some(previous)) => Ok(Some(Keyring::rotating(newest, previous, None))),
         (newest, None) => Ok(newest.map(Keyring::new)),
     }
 }
@@ -233,18 +227,6 @@ fn within<T: PartialOrd + std::fmt::Display + Copy>(
     Ok(value)
 }
 
-fn each(
-    field: &'static str,
-    texts: &[String],
-    fits: fn(&str) -> bool,
-    rule: &str,
-) -> Result<(), ConfigInvalid> {
-    match texts.iter().find(|text| !fits(text)) {
-        Some(text) => Err(invalid(field, format_args!("{text:?} is not {rule}"))),
-        None => Ok(()),
-    }
-}
-
 fn is_cidr(text: &str) -> bool {
     let Some((address, prefix)) = text.split_once('/') else {
         return false;
@@ -255,14 +237,6 @@ fn is_cidr(text: &str) -> bool {
         Err(_) => return false,
     };
     prefix.parse::<u8>().is_ok_and(|prefix| prefix <= bits)
-}
-
-fn is_port_range(text: &str) -> bool {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    match (first.parse::<u16>(), last.parse::<u16>()) {
-        (Ok(first), Ok(last)) => 0 < first && first <= last,
-        _ => false,
-    }
 }
 
 fn invalid(field: &'static str, rule: impl ToString) -> ConfigInvalid {
@@ -276,6 +250,8 @@ fn invalid(field: &'static str, rule: impl ToString) -> ConfigInvalid {
 mod tests {
     use notify_core::Span;
 
+    #[cfg(feature = "http")]
+    use super::super::EgressConfig;
     use super::*;
 
     #[track_caller]
@@ -330,25 +306,37 @@ mod tests {
         check_refused("previous_signing_secret", |config| {
             config.previous_signing_secret = "old".into();
         });
-        check_refused("egress.allow_cidrs", |config| {
-            config.egress.allow_cidrs = vec!["127.0.0.1".into()]
-        });
-        check_refused("egress.allow_ports", |config| {
-            config.egress.allow_ports = vec!["0".into()]
-        });
-        check_refused("egress.allow_ports", |config| {
-            config.egress.allow_ports = vec!["9-1".into()]
-        });
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn a_wrong_entry_of_the_egress_policy_is_named() {
+        type Change = fn(&mut EgressConfig, Vec<String>);
+        let changes: [(&str, &str, Change); 6] = [
+            ("egress.allow_cidrs", "127.0.0.1", |of, it| {
+                of.allow_cidrs = it
+            }),
+            ("egress.denied_cidrs", "127.0.0.1/8", |of, it| {
+                of.denied_cidrs = it
+            }),
+            ("egress.allow_ports", "0", |of, it| of.allow_ports = it),
+            ("egress.allow_ports", "9-1", |of, it| of.allow_ports = it),
+            ("egress.allow_hosts", "127.0.0.1", |of, it| {
+                of.allow_hosts = it
+            }),
+            ("egress.allow_hosts", "a b", |of, it| of.allow_hosts = it),
+        ];
+        for (field, entry, change) in changes {
+            let mut config = NotifierConfig::default();
+            change(&mut config.egress, vec![entry.to_owned()]);
+            let invalid = config.check().unwrap_err();
+            assert_eq!(invalid.field, field);
+            assert!(invalid.rule.contains(entry), "{invalid}");
+        }
     }
 
     #[test]
     fn what_promises_protection_and_gives_none_is_refused() {
-        check_refused("egress.denied_cidrs", |config| {
-            config.egress.denied_cidrs = vec!["10.0.0.0/8".into()]
-        });
-        check_refused("egress.require_https", |config| {
-            config.egress.require_https = true
-        });
         check_refused("streams.open_max", |config| config.streams.open_max = 1);
         check_refused("streams.open_per_job_max", |config| {
             config.streams.open_per_job_max = 1
@@ -359,11 +347,13 @@ mod tests {
     }
 
     #[test]
-    fn what_only_allows_more_is_taken() {
+    fn what_has_an_effect_is_taken() {
         let mut config = NotifierConfig::default();
         config.egress.allow_cidrs = vec!["10.0.0.0/8".into()];
         config.egress.allow_ports = vec!["9000".into()];
         config.egress.allow_hosts = vec!["hooks.internal".into()];
+        config.egress.denied_cidrs = vec!["10.1.0.0/16".into()];
+        config.egress.require_https = true;
         config.streams.allow_origins = vec!["https://app.example".into()];
         assert_eq!(config.check(), Ok(()));
     }

@@ -78,11 +78,19 @@ impl Driver {
         let shared = Arc::clone(&self.shared);
         let now = shared.now();
         let written = match work {
-            Work::Write(batch) => shared.store.write(now, batch).await,
+            Work::Write(batch) => {
+                let asked = Arc::clone(&batch);
+                let written = shared.store.write(now, batch).await;
+                if let Ok(written) = &written {
+                    shared.meters.wrote(&asked, written);
+                }
+                written
+            }
             Work::Claim { room, limit } => {
                 let claimed = shared.store.claim(now, room, limit).await;
                 return match claimed {
                     Ok(claimed) => {
+                        shared.meters.settled(&claimed);
                         report(&claimed.died);
                         let mut scheduler = shared.scheduler();
                         self.committer.handle_claimed(claimed, &mut scheduler);
@@ -141,6 +149,10 @@ impl Driver {
         if trimmed.forgotten > 0 {
             let forgotten = trimmed.forgotten;
             tracing::debug!(forgotten, "forgot what is past its retention");
+        }
+        if trimmed.crowded_out > 0 {
+            let crowded_out = trimmed.crowded_out;
+            tracing::warn!(crowded_out, "dead letters had to make room for newer ones");
         }
         self.committer.handle_trimmed(at, trimmed);
     }

@@ -144,7 +144,11 @@ async fn attempt(shared: &Shared, delivery: Delivery) -> AttemptEnd {
     };
     let at = shared.clock.wall_now();
     let request = webhook::request(&delivery, keyring, at, shared.settings.timeout);
+    let began = shared.at();
     let outcome = shared.transport.send_boxed(request).await;
+    let took = shared.at().saturating_sub(began);
+    let (accepted_at, now) = (delivery.accepted_at, shared.now());
+    shared.meters.attempted(&outcome, took, accepted_at, now);
     if let Err(TransportError::Internal(why)) = &outcome {
         warn_of_own_failure(shared, delivery.id, why);
     }

@@ -4,6 +4,7 @@ use notify_core::delivery::{Attempt, DeliveryState, Undelivered};
 use notify_core::ledger::{
     Bounds, Changed, Changes, Decided, DeliveryChange, End, EndpointRow, Grant, JobRow,
 };
+use notify_core::retention::Holder;
 use notify_core::store::Written;
 use notify_core::{EndpointId, JobId, Timestamp};
 
@@ -33,10 +34,10 @@ impl Tables {
 
     fn change(&mut self, now: Timestamp, changes: Changes) {
         for endpoint in changes.endpoints {
-            self.put_endpoint(endpoint);
+            self.put_endpoint(now, endpoint);
         }
         for job in changes.jobs {
-            self.put_job(job);
+            self.put_job(now, job);
         }
         for (number, sequences) in changes.progress {
             if let Some(job) = self.job_numbered(number) {
@@ -86,18 +87,25 @@ impl Tables {
         }
     }
 
-    fn put_endpoint(&mut self, Changed { before, row }: Changed<EndpointRow>) {
+    fn put_endpoint(&mut self, now: Timestamp, Changed { before, row }: Changed<EndpointRow>) {
         let id = row.endpoint.id;
         if before.is_none() {
             self.urls.insert(row.endpoint.url.clone(), id);
             self.endpoint_ids.insert(row.number, id);
-            self.endpoints.insert(id, Known { row, named: 0 });
+            self.endpoints.insert(
+                id,
+                Known {
+                    row,
+                    named: 0,
+                    named_at: now,
+                },
+            );
         } else if let Some(known) = self.endpoints.get_mut(&id) {
             known.row = row;
         }
     }
 
-    fn put_job(&mut self, Changed { before, row }: Changed<JobRow>) {
+    fn put_job(&mut self, now: Timestamp, Changed { before, row }: Changed<JobRow>) {
         let number = row.number;
         let old = before.as_ref();
         let old_end = old.and_then(|before| before.ended_at);
@@ -118,7 +126,7 @@ impl Tables {
         if let (old, Some(new)) = webhooks
             && old.is_none_or(|old| old.endpoint != new.endpoint)
         {
-            self.name_endpoint(new.endpoint);
+            self.name_endpoint(now, new.endpoint);
             if let Some(old) = old {
                 self.release_endpoint(old.endpoint);
             }
@@ -149,7 +157,7 @@ impl Tables {
         } = change;
         if before.is_none() {
             let Some(record) = record else { return };
-            self.name_endpoint(lane.endpoint);
+            self.name_endpoint(now, lane.endpoint);
             // A redelivery takes the place of what it was.
             self.forget_delivery(row.id);
             self.bytes += Bounds::DELIVERY_BYTES;
@@ -204,16 +212,19 @@ impl Tables {
 
     fn keep_letter(&mut self, number: u64, letter: Letter) {
         self.letter_numbers.insert(letter.of.id, number);
+        self.holders.add(&Holder::of(&letter.of), letter.bytes());
         self.letters.insert(number, letter);
         while self.letters.len() > self.limits.dead_letters_max
             && let Some((&oldest, _)) = self.letters.first_key_value()
         {
             self.take_letter(oldest);
+            self.crowded_out += 1;
         }
     }
 
     pub(super) fn take_letter(&mut self, number: u64) -> Option<Letter> {
         let letter = self.letters.remove(&number)?;
+        self.holders.remove(&Holder::of(&letter.of), letter.bytes());
         if self.letter_numbers.get(&letter.of.id) == Some(&number) {
             self.letter_numbers.remove(&letter.of.id);
         }
@@ -225,9 +236,11 @@ impl Tables {
         self.jobs.get_mut(id)
     }
 
-    fn name_endpoint(&mut self, id: EndpointId) {
+    fn name_endpoint(&mut self, now: Timestamp, id: EndpointId) {
         if let Some(known) = self.endpoints.get_mut(&id) {
+            self.remembered.remove(&(known.named_at, id));
             known.named += 1;
+            known.named_at = now;
         }
     }
 }

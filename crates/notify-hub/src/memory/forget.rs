@@ -1,10 +1,8 @@
 //! Forgetting: what is past its retention, and what nothing names any more.
 
-use std::time::Duration;
-
-use notify_core::ledger::{self, Bounds};
-use notify_core::retention::Retention;
-use notify_core::store::Trimmed;
+use notify_core::ledger::Bounds;
+use notify_core::retention::{Holder, Retention};
+use notify_core::store::{StoreError, Trimmed};
 use notify_core::{DeliveryId, EndpointId, Timestamp};
 
 use super::apply::attempt_bytes;
@@ -16,8 +14,13 @@ impl Tables {
         now: Timestamp,
         retention: Retention,
         rows_max: usize,
-    ) -> Trimmed {
-        let mut trimmed = self.expire(now, retention.max_age);
+    ) -> Result<Trimmed, StoreError> {
+        let (expired, is_more) = self.expire(now, retention.max_age)?;
+        let mut trimmed = Trimmed {
+            expired,
+            more: is_more,
+            ..Trimmed::default()
+        };
         let mut rows = 0;
         let over = retention.jobs_over(now);
         while let Some(&(ended_at, number)) = self.ended.first()
@@ -31,6 +34,22 @@ impl Tables {
             rows += self.forget_job(number);
             trimmed.forgotten += 1;
         }
+        self.trim_letters(now, retention, rows_max, &mut trimmed);
+        trimmed.more |= self.trim_endpoints(now, retention, rows_max);
+        trimmed.crowded_out = std::mem::take(&mut self.crowded_out);
+        trimmed.forgotten += trimmed.crowded_out;
+        self.forget_released();
+        Ok(trimmed)
+    }
+
+    /// Forgets dead letters whose time is over, and then those that have to make room.
+    fn trim_letters(
+        &mut self,
+        now: Timestamp,
+        retention: Retention,
+        rows_max: usize,
+        trimmed: &mut Trimmed,
+    ) {
         // Not in order: the clock may have been wrong when one was given up.
         let over = retention.dead_letters_over(now);
         let letters = self.letters.iter();
@@ -38,31 +57,29 @@ impl Tables {
             .filter(|(_, letter)| over.is_some_and(|over| letter.died_at <= over))
             .map(|(&number, _)| number);
         let numbers: Vec<u64> = numbers.take(rows_max.saturating_add(1)).collect();
-        trimmed.more |= numbers.len() > rows_max;
-        for number in numbers.into_iter().take(rows_max) {
+        let mut left = rows_max;
+        for number in numbers {
+            if left == 0 {
+                trimmed.more = true;
+                return;
+            }
             self.take_letter(number);
             trimmed.forgotten += 1;
+            left -= 1;
         }
-        self.forget_released();
-        trimmed
-    }
-
-    /// Gives up some of what has been due at sick endpoints for too long.
-    fn expire(&mut self, now: Timestamp, max_age: Duration) -> Trimmed {
-        let most = Retention::EXPIRED_PER_STEP_MAX;
-        let lanes = self.pending.expired(now, max_age, most);
-        if lanes.is_empty() {
-            return Trimmed::default();
-        }
-        let rows = self.fetch_lanes(lanes);
-        let (bounds, supply) = (self.bounds(), &mut self.supply);
-        let decided = ledger::decide_expiry(now, max_age, rows, bounds, supply);
-        let written = self.apply(now, decided);
-        let expired = written.died.len() as u64;
-        Trimmed {
-            expired,
-            more: expired > 0 && !self.pending.expired(now, max_age, 1).is_empty(),
-            ..Trimmed::default()
+        while let Some(holder) = self.holders.next_to_leave(&retention).cloned() {
+            if left == 0 {
+                trimmed.more = true;
+                return;
+            }
+            let mut letters = self.letters.iter();
+            let oldest = letters.find(|(_, letter)| Holder::of(&letter.of) == holder);
+            match oldest.map(|(&number, _)| number) {
+                Some(oldest) => drop(self.take_letter(oldest)),
+                None => self.holders.forget(&holder),
+            }
+            self.crowded_out += 1;
+            left -= 1;
         }
     }
 
@@ -138,15 +155,43 @@ impl Tables {
         }
     }
 
-    /// An endpoint about which nothing is to be remembered is forgotten once nothing
-    /// names it.
-    pub(super) fn forget_if_unnamed(&mut self, id: EndpointId) {
-        let is_unnamed = |known: &&super::tables::Known| {
-            known.named == 0 && known.row.endpoint.may_be_forgotten()
-        };
-        let Some(known) = self.endpoints.get(&id).filter(is_unnamed) else {
+    /// An endpoint is forgotten once nothing names it; in time, if something is to be
+    /// remembered of it.
+    fn forget_if_unnamed(&mut self, id: EndpointId) {
+        let known = self.endpoints.get(&id).filter(|known| known.named == 0);
+        let Some(known) = known else { return };
+        if known.row.endpoint.may_be_forgotten() {
+            self.forget_endpoint(id);
+        } else {
+            self.remembered.insert((known.named_at, id));
+        }
+    }
+
+    /// Forgets endpoints of which something was to be remembered; whether there are
+    /// more of them.
+    fn trim_endpoints(&mut self, now: Timestamp, retention: Retention, rows_max: usize) -> bool {
+        let mut forgotten = 0;
+        while let Some(&(named_at, id)) = self.remembered.first() {
+            let known = self.endpoints.get(&id);
+            let over = known.and_then(|known| retention.endpoint_over(now, &known.row.endpoint));
+            if known.is_some() && over.is_none_or(|over| named_at > over) {
+                return false;
+            }
+            if forgotten >= rows_max {
+                return true;
+            }
+            self.forget_endpoint(id);
+            self.remembered.remove(&(named_at, id));
+            forgotten += 1;
+        }
+        false
+    }
+
+    fn forget_endpoint(&mut self, id: EndpointId) {
+        let Some(known) = self.endpoints.get(&id) else {
             return;
         };
+        self.remembered.remove(&(known.named_at, id));
         self.urls.remove(&known.row.endpoint.url);
         self.endpoint_ids.remove(&known.row.number);
         self.endpoints.remove(&id);

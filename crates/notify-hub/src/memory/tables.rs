@@ -9,7 +9,9 @@ use notify_core::delivery::{
 use notify_core::ledger::{
     Bounds, EndpointRow, Found, JobRow, KeyRow, LetterRow, Pending, Rows, Supply, Wants,
 };
-use notify_core::store::{DeadFilter, JobView, Room, Sweep};
+use notify_core::map::IdMap;
+use notify_core::retention::Holders;
+use notify_core::store::{DeadFilter, JobView, Sweep};
 use notify_core::{
     DeliveryId, EndpointId, EndpointUrl, EventId, EventRecord, IdempotencyKey, JobId, Timestamp,
 };
@@ -25,17 +27,26 @@ pub(super) struct Tables {
     pub(super) job_ids: BTreeMap<u64, JobId>,
     /// Finished jobs with nothing pending, by when that became so.
     pub(super) ended: BTreeSet<(Timestamp, u64)>,
-    pub(super) endpoints: HashMap<EndpointId, Known>,
+    pub(super) endpoints: IdMap<EndpointId, Known>,
     pub(super) endpoint_ids: BTreeMap<u64, EndpointId>,
     pub(super) urls: HashMap<EndpointUrl, EndpointId>,
     /// Endpoints that nothing may name any more.
     pub(super) released: Vec<EndpointId>,
-    pub(super) deliveries: HashMap<DeliveryId, Delivery>,
+    /// Those that nothing names and of which something is to be remembered, by when
+    /// they were last named.
+    pub(super) remembered: BTreeSet<(Timestamp, EndpointId)>,
+    pub(super) deliveries: IdMap<DeliveryId, Delivery>,
     pub(super) pending: Pending,
     pub(super) letters: BTreeMap<u64, Letter>,
-    pub(super) letter_numbers: HashMap<DeliveryId, u64>,
+    pub(super) letter_numbers: IdMap<DeliveryId, u64>,
+    pub(super) holders: Holders,
+    /// Dead letters that have left since the last trim for want of room.
+    pub(super) crowded_out: u64,
     /// What jobs and deliveries occupy, roughly.
     pub(super) bytes: usize,
+    /// Deciding over what names this job panics.
+    #[cfg(test)]
+    pub(super) panics_at: Option<JobId>,
 }
 
 #[derive(Debug)]
@@ -48,11 +59,12 @@ pub(super) struct Job {
     pub(super) deliveries: BTreeMap<u64, DeliveryId>,
 }
 
-/// An endpoint, and how many jobs and deliveries name it.
+/// An endpoint, how many jobs and deliveries name it, and when one last came to.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) row: EndpointRow,
     pub(super) named: usize,
+    pub(super) named_at: Timestamp,
 }
 
 /// A delivery, settled or not.
@@ -83,6 +95,10 @@ impl Letter {
         DeadLetter::new(&self.of, self.reason, self.history.clone(), self.died_at)
     }
 
+    pub(super) fn bytes(&self) -> u64 {
+        self.of.bytes(&self.history)
+    }
+
     pub(super) fn matches(&self, filter: &DeadFilter) -> bool {
         filter.is_empty() || filter.matches(&self.shown())
     }
@@ -99,15 +115,20 @@ impl Tables {
             jobs: HashMap::new(),
             job_ids: BTreeMap::new(),
             ended: BTreeSet::new(),
-            endpoints: HashMap::new(),
+            endpoints: IdMap::default(),
             endpoint_ids: BTreeMap::new(),
             urls: HashMap::new(),
             released: Vec::new(),
-            deliveries: HashMap::new(),
+            remembered: BTreeSet::new(),
+            deliveries: IdMap::default(),
             pending: Pending::default(),
             letters: BTreeMap::new(),
-            letter_numbers: HashMap::new(),
+            letter_numbers: IdMap::default(),
+            holders: Holders::default(),
+            crowded_out: 0,
             bytes: 0,
+            #[cfg(test)]
+            panics_at: None,
         }
     }
 
@@ -158,13 +179,8 @@ impl Tables {
         }
     }
 
-    /// The lanes that may be claimed, with their jobs and endpoints.
-    pub(super) fn fetch_due(&self, now: Timestamp, room: &Room, limit: usize) -> Rows {
-        self.fetch_lanes(self.pending.due(now, room, limit))
-    }
-
-    /// Lanes, with their jobs and endpoints.
-    pub(super) fn fetch_lanes(&self, lanes: Vec<Arc<LaneKey>>) -> Rows {
+    /// The lanes that may be claimed, with their endpoints.
+    pub(super) fn fetch_due(&self, lanes: &[Arc<LaneKey>]) -> Rows {
         let mut rows = Rows::new();
         for key in lanes {
             if rows.wants_endpoint(key.endpoint) {
@@ -175,7 +191,7 @@ impl Tables {
             {
                 rows.put_job(key.job.clone(), Found::Row(job.row.clone()));
             }
-            rows.put_lane(LaneKey::clone(&key), self.pending.lane(&key));
+            rows.put_lane(LaneKey::clone(key), self.pending.lane(key));
         }
         rows
     }

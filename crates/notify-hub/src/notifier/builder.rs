@@ -31,7 +31,9 @@ impl Builder {
         }
     }
 
-    /// Sends webhooks through `transport`. Default: HTTP, with feature `http`.
+    /// Sends webhooks through `transport`, which has rules of its own about where
+    /// they may go: those of the settings are for the default, which is HTTP, with
+    /// feature `http`.
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
@@ -95,7 +97,10 @@ impl Builder {
     pub(super) fn engine(self) -> Result<Engine, ConfigInvalid> {
         let settings = Settings::new(&self.config)?;
         let transport = match self.transport {
-            Some(transport) => transport,
+            Some(transport) => {
+                no_rules_for_another(&self.config)?;
+                transport
+            }
             None => default_transport(&self.config)?,
         };
         let store = self.store.unwrap_or_else(|| {
@@ -128,9 +133,24 @@ impl std::fmt::Debug for Builder {
     }
 }
 
+/// What a transport of one's own lets pass is its own affair. A setting that would
+/// protect and then has no effect is refused: whoever sets it relies on it.
+fn no_rules_for_another(config: &NotifierConfig) -> Result<(), ConfigInvalid> {
+    let field = match &config.egress {
+        egress if !egress.denied_cidrs.is_empty() => "egress.denied_cidrs",
+        egress if egress.require_https => "egress.require_https",
+        _ => return Ok(()),
+    };
+    Err(ConfigInvalid {
+        field,
+        rule: "has no effect on a transport that is given; leave it out".into(),
+    })
+}
+
 #[cfg(feature = "http")]
 fn default_transport(config: &NotifierConfig) -> Result<Arc<dyn DynTransport>, ConfigInvalid> {
     let mut http = notify_http::HttpConfig::default();
+    http.egress = config.egress.policy()?;
     http.idle_connections_max = config.delivery.idle_connections_max;
     match notify_http::HttpTransport::new(http) {
         Ok(transport) => Ok(Arc::new(transport)),

@@ -3,6 +3,7 @@
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use notify_hub::Listed;
 use serde::Serialize;
 
 /// An answer in JSON.
@@ -13,6 +14,21 @@ pub(super) fn json(status: StatusCode, answer: &impl Serialize) -> Response {
         // is all that JSON can't say.
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// A part of a list, each item as it is shown.
+pub(super) fn list<T, S: Serialize>(listed: Listed<T>, shown: impl FnMut(T) -> S) -> Response {
+    let page = Page {
+        items: listed.items.into_iter().map(shown).collect(),
+        next_cursor: listed.next,
+    };
+    json(StatusCode::OK, &page)
+}
+
+#[derive(Serialize)]
+struct Page<S> {
+    items: Vec<S>,
+    next_cursor: Option<String>,
 }
 
 /// A JSON object, written field by field.
@@ -52,7 +68,16 @@ impl Object {
     }
 }
 
-fn written(status: StatusCode, json: Vec<u8>) -> Response {
+/// A JSON array of what is JSON already.
+pub(super) fn array(items: &[Vec<u8>]) -> Vec<u8> {
+    let mut json = vec![b'['];
+    json.extend(items.join(&b','));
+    json.push(b']');
+    json
+}
+
+/// An answer that is JSON already.
+pub(super) fn written(status: StatusCode, json: Vec<u8>) -> Response {
     let content_type = HeaderValue::from_static("application/json");
     (status, [(CONTENT_TYPE, content_type)], json).into_response()
 }

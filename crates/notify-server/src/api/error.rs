@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use notify_core::EventId;
 use notify_core::event::EventInvalid;
+use notify_core::store::StoreError;
 use notify_hub::NotifyError;
 use notify_sse::ErrorAnswer;
 use serde::Serialize;
@@ -45,6 +46,8 @@ pub(super) enum ApiError {
 impl ApiError {
     pub(super) const NO_ROUTE: Self = Self::NotFound("there is nothing at this path");
     pub(super) const NO_METHOD: Self = Self::MethodNotAllowed;
+    pub(super) const NO_DELIVERY: Self = Self::NotFound("there is no such delivery");
+    pub(super) const NO_LETTER: Self = Self::NotFound("there is no such dead letter");
     pub(super) const NO_JOB: Self = Self::NotFound("there is no such job");
 
     /// The notifier takes no calls now.
@@ -132,7 +135,8 @@ fn status_of(error: &NotifyError) -> StatusCode {
         NotifyError::JobFinished { .. }
         | NotifyError::JobExists
         | NotifyError::IdempotencyConflict
-        | NotifyError::EndpointSecretConflict => StatusCode::CONFLICT,
+        | NotifyError::EndpointSecretConflict
+        | NotifyError::RotationInProgress => StatusCode::CONFLICT,
         NotifyError::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
         NotifyError::ConfigInvalid(_)
         | NotifyError::NotReady(_)
@@ -142,6 +146,12 @@ fn status_of(error: &NotifyError) -> StatusCode {
         NotifyError::EndpointUnknown => StatusCode::NOT_FOUND,
         NotifyError::RowDamaged(_) | NotifyError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        NotifyError::from(error).into()
     }
 }
 
@@ -213,6 +223,7 @@ mod tests {
             409,
             "endpoint_secret_conflict",
         );
+        check(NotifyError::RotationInProgress, 409, "rotation_in_progress");
         check(NotifyError::TooManyEvents, 422, "too_many_events");
         check(
             NotifyError::SigningSecretMissing,

@@ -1,21 +1,25 @@
 //! Jobs and their events.
 
 use axum::body::Body;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Extension, FromRequestParts, Path, Query, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Extension, FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use bytes::Bytes;
 use notify_core::endpoint::EventFilter;
 use notify_core::id::{IdempotencyKeyInvalid, JobIdInvalid};
-use notify_core::{DeadReason, EventId, EventRecord, JobId, JobStatus, Timestamp};
+use notify_core::json::Text;
+use notify_core::{DeadReason, EventId, EventRecord, JobId, JobStatus};
 use notify_hub::{JobView, NotifyError};
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Object, json};
+use super::answer::{Object, array, json, written};
 use super::auth::{Caller, Operator};
 use super::error::ApiError;
 use super::parts::Api;
+use super::query::Query;
+use super::time::rfc3339;
 use super::{body, spec};
 use crate::connections::Seat;
 
@@ -89,7 +93,28 @@ pub(super) async fn show(
     if !for_operator {
         view.webhook = None;
     }
-    Ok(answer_with(&view))
+    let event = view.last.as_ref().map(EventRecord::json);
+    Ok(written(StatusCode::OK, shown(&view, event)))
+}
+
+/// `GET /v1/jobs`: newest first, without what the last events say in `result`.
+pub(super) async fn show_all(
+    State(api): State<Api>,
+    _: Operator,
+    mut query: Query,
+) -> Result<Response, ApiError> {
+    let page = query.list()?;
+    let status = query.take_as("status", "must be a status", |text| text.parse().ok())?;
+    query.finish()?;
+    let listed = api.archive()?.jobs(status, page).await?;
+    let items = listed.items.iter();
+    let items: Vec<Vec<u8>> = items
+        .map(|view| shown(view, without_result(view)))
+        .collect();
+    let answer = Object::new()
+        .stored("items", &array(&items))
+        .field("next_cursor", &listed.next);
+    Ok(answer.answer(StatusCode::OK))
 }
 
 /// `POST /v1/jobs/{job_id}/events`: accepts an event.
@@ -97,12 +122,12 @@ pub(super) async fn accept_event(
     State(api): State<Api>,
     _: Operator,
     JobPath(job_id): JobPath,
-    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    mut query: Query,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let Query(query) = query.map_err(|_| ApiError::field("query", "must be name=value pairs"))?;
-    let webhook_url = webhook_url(query)?;
+    let webhook_url = query.take(WEBHOOK_URL)?;
+    query.finish()?;
     let limits = api.event_limits;
     let body = body::read_json(&headers, body, limits.event_bytes_max, &api.bodies).await?;
     let accepted = api.notifier.notify_json(
@@ -121,7 +146,7 @@ pub(super) async fn accept_event(
 }
 
 /// The job in the path, percent-decoded.
-pub(super) struct JobPath(JobId);
+pub(super) struct JobPath(pub(super) JobId);
 
 impl<S: Send + Sync> FromRequestParts<S> for JobPath {
     type Rejection = ApiError;
@@ -134,20 +159,6 @@ impl<S: Send + Sync> FromRequestParts<S> for JobPath {
         let job_id = JobId::parse(&text).map_err(NotifyError::JobId)?;
         Ok(Self(job_id))
     }
-}
-
-/// `?webhook_url=`, and nothing else: a misspelt name would lose a webhook.
-fn webhook_url(query: Vec<(String, String)>) -> Result<Option<String>, ApiError> {
-    let mut url = None;
-    for (name, value) in query {
-        if name != WEBHOOK_URL {
-            return Err(ApiError::field(&name, "there is no such parameter"));
-        }
-        if url.replace(value).is_some() {
-            return Err(ApiError::field(WEBHOOK_URL, "must be there only once"));
-        }
-    }
-    Ok(url)
 }
 
 const WEBHOOK_URL: &str = "webhook_url";
@@ -206,12 +217,12 @@ impl Warning {
 
 /// A job as it stands. The event is shown by the bytes that were made when it
 /// was accepted, as through every other door.
-fn answer_with(view: &JobView) -> Response {
+fn shown(view: &JobView, event: Option<Bytes>) -> Vec<u8> {
     let last = view.last.as_ref();
-    let last_event = last.map(|record| {
+    let last_event = last.zip(event).map(|(record, event)| {
         Object::new()
             .field("id", &record.id())
-            .stored("event", &record.json())
+            .stored("event", &event)
             .finish()
     });
     let answer = Object::new()
@@ -232,7 +243,22 @@ fn answer_with(view: &JobView) -> Response {
             },
         ),
     };
-    answer.answer(StatusCode::OK)
+    answer.finish()
+}
+
+/// What the last event says, but for its `result`, which may be large.
+fn without_result(view: &JobView) -> Option<Bytes> {
+    let json = view.last.as_ref()?.json();
+    let fields = Text::read(&json).ok()?.fields()?;
+    let fields = fields.filter(|(name, _)| name != "result");
+    let kept = fields.fold(Object::new(), |kept, (name, value)| match &*name {
+        "status" => kept.stored("status", value.as_str().as_bytes()),
+        "progress" => kept.stored("progress", value.as_str().as_bytes()),
+        "error" => kept.stored("error", value.as_str().as_bytes()),
+        "timestamp" => kept.stored("timestamp", value.as_str().as_bytes()),
+        _ => kept,
+    });
+    Some(kept.finish().into())
 }
 
 /// The progress that an event states; its `result`, which may be large, is passed
@@ -260,27 +286,9 @@ fn asked_for(filter: EventFilter) -> Option<Vec<JobStatus>> {
     (filter != EventFilter::ALL).then(|| wanted.collect())
 }
 
-/// RFC 3339 in UTC with milliseconds, such as `2026-01-31T12:00:00.000Z`.
-fn rfc3339(at: Timestamp) -> String {
-    // `humantime` refuses years beyond 9999, and adding to the epoch could go
-    // beyond what the system's clock can say.
-    const YEAR_9999: u64 = 253_402_300_799_999;
-    let millis = at.as_millis().min(YEAR_9999);
-    let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(millis);
-    humantime::format_rfc3339_millis(time).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_rfc_3339_in_utc_with_milliseconds() {
-        let at = |millis| rfc3339(Timestamp::from_millis(millis));
-        assert_eq!(at(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(at(1_712_534_400_042), "2024-04-08T00:00:00.042Z");
-        assert_eq!(at(u64::MAX), "9999-12-31T23:59:59.999Z");
-    }
 
     #[test]
     fn a_filter_is_shown_by_what_passes() {

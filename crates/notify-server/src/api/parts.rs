@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use notify_core::Archive;
 use notify_core::EventLimits;
-use notify_hub::JobNotifier;
+use notify_hub::{JobNotifier, NotifyError};
 use notify_sse::ApiKeyHash;
 
 use super::body::Bodies;
@@ -17,6 +18,13 @@ pub(crate) struct Parts {
     pub(crate) event_limits: EventLimits,
     /// The room for the bodies of requests.
     pub(crate) bodies: Bodies,
+}
+
+impl Parts {
+    /// What is kept, for reading.
+    pub(super) fn archive(&self) -> Result<&Arc<dyn Archive>, NotifyError> {
+        self.notifier.archive()
+    }
 }
 
 /// What every call needs.

@@ -6,6 +6,7 @@ use notify_core::json::Text;
 use notify_hub::{JobSpec, WebhookSpec};
 
 use super::error::ApiError;
+use super::object::{NO_SUCH_FIELD, each_field, optional, text};
 
 /// The largest such body, in bytes: a URL of 2,048, a secret of 256, a job id of
 /// 128, and room to spare.
@@ -52,48 +53,6 @@ fn statuses(value: Text<'_>) -> Result<Vec<JobStatus>, ApiError> {
     let statuses = value.items().ok_or_else(wrong)?.map(status);
     statuses.collect::<Option<_>>().ok_or_else(wrong)
 }
-
-/// Has every field of an object taken by its name with dots, and refuses one that
-/// is there twice.
-fn each_field<'a>(
-    value: Text<'a>,
-    object: &str,
-    mut take: impl FnMut(&str, Text<'a>) -> Result<(), ApiError>,
-) -> Result<(), ApiError> {
-    let not_one = || ApiError::field(object, "must be a JSON object");
-    let mut taken = Vec::new();
-    for (name, value) in value.fields().ok_or_else(not_one)? {
-        let name = match object {
-            "body" => name.into_owned(),
-            object => format!("{object}.{name}"),
-        };
-        if taken.contains(&name) {
-            return Err(ApiError::field(&name, "must be there only once"));
-        }
-        take(&name, value)?;
-        // What is taken is known, so there are few.
-        taken.push(name);
-    }
-    Ok(())
-}
-
-fn text(field: &str, value: Text<'_>) -> Result<String, ApiError> {
-    let text = value.string().map(|text| text.into_owned());
-    text.ok_or_else(|| ApiError::field(field, "must be text"))
-}
-
-/// `null` is the same as absent.
-fn optional<'a, T>(
-    value: Text<'a>,
-    read: impl FnOnce(Text<'a>) -> Result<T, ApiError>,
-) -> Result<Option<T>, ApiError> {
-    match value.is_null() {
-        true => Ok(None),
-        false => read(value).map(Some),
-    }
-}
-
-const NO_SUCH_FIELD: &str = "there is no such field";
 
 #[cfg(test)]
 mod tests {

@@ -74,7 +74,7 @@ fn a_variable_takes_the_type_of_its_setting() {
         ("NOTIFY_SIGNING_SECRET", "12345"),
         ("NOTIFY_API_KEY", "1234567890123456"),
         ("NOTIFY_STORE__RETENTION", "2m"),
-        ("NOTIFY_EGRESS__REQUIRE_HTTPS", "false"),
+        ("NOTIFY_EGRESS__REQUIRE_HTTPS", "true"),
         ("NOTIFY_EGRESS__ALLOW_PORTS", r#"["1024-65535", "81"]"#),
         ("NOTIFY_EGRESS__ALLOW_HOSTS", "[]"),
         ("NOTIFY_RETRY_SCHEDULE", r#"["1s","5s"]"#),
@@ -84,7 +84,7 @@ fn a_variable_takes_the_type_of_its_setting() {
     let notifier = config.notifier;
     assert_eq!(notifier.signing_secret.expose(), "12345");
     assert_eq!(notifier.store.retention, Span(Duration::from_secs(120)));
-    assert!(!notifier.egress.require_https);
+    assert!(notifier.egress.require_https);
     assert_eq!(notifier.egress.allow_ports, ["1024-65535", "81"]);
     assert_eq!(notifier.retry_schedule.map(|waits| waits.len()), Some(2));
     let public_url = config.public_url.unwrap();
@@ -212,6 +212,18 @@ fn a_wrong_value_is_named_with_its_rule() {
         "egress.allow_ports: must be a list (set by NOTIFY_EGRESS__ALLOW_PORTS)",
     );
     check_refused(
+        "egress.allow_cidrs = [\"10.0.0.1\"]",
+        &[],
+        "egress.allow_cidrs: \"10.0.0.1\" is not an address range such as 10.0.0.0/8 \
+         (set by notify.toml)",
+    );
+    check_refused(
+        "",
+        &[("NOTIFY_EGRESS__DENIED_CIDRS", r#"["10.0.0.0/8", "all"]"#)],
+        "egress.denied_cidrs: \"all\" is not an address range such as 10.0.0.0/8 \
+         (set by NOTIFY_EGRESS__DENIED_CIDRS)",
+    );
+    check_refused(
         "log_format = \"xml\"",
         &[],
         "log_format: must be text or json (set by notify.toml)",
@@ -231,16 +243,6 @@ fn a_wrong_value_is_named_with_its_rule() {
 #[test]
 fn what_promises_protection_and_gives_none_is_refused() {
     for (file, name, value) in [
-        (
-            "egress.require_https = true",
-            "NOTIFY_EGRESS__REQUIRE_HTTPS",
-            "true",
-        ),
-        (
-            "egress.denied_cidrs = [\"10.0.0.0/8\"]",
-            "NOTIFY_EGRESS__DENIED_CIDRS",
-            r#"["10.0.0.0/8"]"#,
-        ),
         (
             "streams.open_per_job_max = 1",
             "NOTIFY_STREAMS__OPEN_PER_JOB_MAX",

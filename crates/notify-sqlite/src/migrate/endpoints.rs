@@ -43,7 +43,7 @@ impl Carrying<'_> {
         let named_at = millis(Timestamp::from_millis(newest));
         // One that is disabled has been so for at least as long.
         let columns = format!(
-            "id, endpoint, url, secret, previous_secret, enabled, {named_at},
+            "id, endpoint, url, secret, previous_secret, NULL, enabled, {named_at},
              iif(enabled, NULL, {named_at}), NULL, 0"
         );
         self.each(version_1::ENDPOINTS, &columns, |endpoint: EndpointRow| {

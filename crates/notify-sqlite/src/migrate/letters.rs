@@ -12,10 +12,11 @@ impl Carrying<'_> {
     pub(super) fn letters(&self) -> Result<(), Fault> {
         let columns = format!(
             "id, delivery, job_id, epoch, sequence, 0, kind, status, json, {ENDPOINT_ID}, url,
-             generation, reason, died_at, attempts, NULL, NULL, NULL, NULL, 0"
+             generation, reason, died_at, attempts, NULL, NULL, NULL, NULL, 0, 0"
         );
         self.each(version_1::LETTERS, &columns, |mut letter: DeadRow| {
             letter.target = self.target_of(&letter)?;
+            letter.bytes = letter.of.bytes(&letter.history().unwrap_or_default());
             letter.insert(self.conn)?;
             Ok(("id = ?1", vec![letter.number]))
         })
@@ -70,7 +71,7 @@ impl Carrying<'_> {
             "SELECT d.number, d.delivery, d.job_id, d.epoch, d.sequence, 0, d.kind, d.status,
                d.json, coalesce(e.endpoint, ''), coalesce(e.url, ''), d.generation, 0,
                d.accepted_at, '[]', d.accepted_at, d.due_at, d.first_failed_at, d.attempts_made,
-               0, {} FROM old_deliveries d LEFT JOIN old_united u ON u.gone = d.endpoint
+               0, 0, {} FROM old_deliveries d LEFT JOIN old_united u ON u.gone = d.endpoint
              LEFT JOIN endpoints e ON e.id = coalesce(u.kept, d.endpoint)
              WHERE d.job = ?1 AND d.number = ?2",
             old_columns.join(", ")
@@ -83,7 +84,9 @@ impl Carrying<'_> {
                     Some(target) => target,
                     None => self.target_of(&letter)?,
                 };
-                letter.attempts = history_text(&self.history(job, number)?);
+                let history = self.history(job, number)?;
+                letter.bytes = letter.of.bytes(&history);
+                letter.attempts = history_text(&history);
                 letter.insert(self.conn)?;
                 Ok((("id = ?1", vec![letter.number]), is_sound))
             });

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use notify_core::delivery::{Attempt, DeadLetter, DeadReason, Undelivered};
 use notify_core::ledger::{self, LetterRow};
+use notify_core::retention::Holder;
 use notify_core::store::DeadFilter;
 use notify_core::{DeliveryId, EventId, EventRecord, JobId, Timestamp};
 use rusqlite::types::Value;
@@ -27,6 +28,8 @@ pub(crate) struct DeadRow {
     pub(crate) target: i64,
     pub(crate) reason: DeadReason,
     pub(crate) died_at: Timestamp,
+    /// What it occupies as a dead letter, roughly.
+    pub(crate) bytes: u64,
     /// Its attempts as JSON text; of a redelivery those of its own generation.
     pub(crate) attempts: String,
     /// It is being redelivered.
@@ -64,6 +67,7 @@ impl DeadRow {
         history: &[Attempt],
     ) -> Self {
         Self {
+            bytes: of.bytes(history),
             number,
             of,
             target,
@@ -108,6 +112,7 @@ impl DeadRow {
             self.waits.map(|waits| millis(waits.due_at)),
             self.first_failed_at(),
             self.waits.map(|waits| waits.attempts_made),
+            signed(self.bytes),
             self.sum()
         ])?;
         Ok(())
@@ -136,10 +141,33 @@ impl DeadRow {
         Ok(())
     }
 
-    /// How many there were of it.
-    pub(crate) fn delete(conn: &Connection, number: i64) -> Result<usize, Fault> {
-        let sql = "DELETE FROM dead_letters WHERE id = ?1 AND due_at IS NULL";
-        Ok(conn.prepare_cached(sql)?.execute([number])?)
+    /// Deletes a dead letter, if there is one: whose it was, if that can be read, and
+    /// what it occupied.
+    pub(crate) fn delete(
+        conn: &Connection,
+        number: i64,
+    ) -> Result<Option<(Option<Holder>, u64)>, Fault> {
+        let mut delete = conn.prepare_cached(
+            "DELETE FROM dead_letters WHERE id = ?1 AND due_at IS NULL
+             RETURNING endpoint, job_id, bytes",
+        )?;
+        let mut rows = delete.query([number])?;
+        let Some(row) = rows.next()? else {
+            return Ok(None);
+        };
+        let gone = (Self::holder(row, 0), unsigned(row.get(2)?));
+        // To its end, so that it is done.
+        rows.next()?;
+        Ok(Some(gone))
+    }
+
+    /// Who has it; its endpoint stands at `column`, and then its job.
+    pub(crate) fn holder(row: &Row<'_>, column: usize) -> Option<Holder> {
+        let endpoint: String = row.get(column).ok()?;
+        if endpoint.is_empty() {
+            return parsed(row, column + 1).ok().map(Holder::Job);
+        }
+        parsed(row, column).ok().map(Holder::Endpoint)
     }
 
     /// The redelivery has come to its end.
@@ -191,7 +219,7 @@ impl Record for DeadRow {
     const TABLE: &'static str = "dead_letters";
     const COLUMNS: &'static str = "id, delivery, job_id, epoch, sequence, target, kind, status, \
          json, endpoint, url, generation, reason, died_at, attempts, accepted_at, due_at, \
-         first_failed_at, attempts_made, crc";
+         first_failed_at, attempts_made, bytes, crc";
 
     fn read(row: &Row<'_>) -> Result<(Self, i64), Fault> {
         let job: JobId = parsed(row, 2)?;
@@ -224,10 +252,11 @@ impl Record for DeadRow {
             target: row.get(5)?,
             reason: reason_of(row.get(12)?)?,
             died_at: time(row, 13)?,
+            bytes: unsigned(row.get(19)?),
             attempts: row.get(14)?,
             waits,
         };
-        Ok((dead, row.get(19)?))
+        Ok((dead, row.get(20)?))
     }
 
     fn sum(&self) -> i64 {
@@ -247,7 +276,8 @@ impl Record for DeadRow {
             .int(self.of.generation.into())
             .int(reason_code(self.reason))
             .int(millis(self.died_at))
-            .bytes(self.attempts.as_bytes());
+            .bytes(self.attempts.as_bytes())
+            .int(signed(self.bytes));
         let Some(waits) = &self.waits else {
             return sum.int(0).finish();
         };
@@ -278,6 +308,14 @@ pub(crate) fn condition(filter: &DeadFilter) -> (String, Vec<Value>) {
         (
             "endpoint =",
             filter.endpoint.map(|id| id.to_string().into()),
+        ),
+        (
+            "epoch =",
+            filter.event.map(|id| id.epoch().to_string().into()),
+        ),
+        (
+            "sequence =",
+            filter.event.map(|id| signed(id.sequence()).into()),
         ),
         (
             "reason =",
@@ -312,8 +350,10 @@ fn reason_of(code: i64) -> Result<DeadReason, Fault> {
     reason.ok_or_else(|| Fault::damaged("a reason that there is not"))
 }
 
-const INSERT: &str = "INSERT INTO dead_letters VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
-     ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
+const INSERT: &str = "INSERT INTO dead_letters (id, delivery, job_id, epoch, sequence, target, \
+     kind, status, json, endpoint, url, generation, reason, died_at, attempts, accepted_at, \
+     due_at, first_failed_at, attempts_made, bytes, crc) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, \
+     ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
 
 /// Attempts as JSON text.
 pub(crate) fn history_text(history: &[Attempt]) -> String {

@@ -214,8 +214,8 @@ impl DeliveryRow {
         EventId::new(epoch, unsigned(self.place.sequence))
     }
 
-    /// The delivery, which nobody has leased.
-    pub(crate) fn pending(&self, epoch: Epoch) -> ledger::DeliveryRow {
+    /// The delivery, which nobody has leased; its event's JSON is so long.
+    pub(crate) fn pending(&self, epoch: Epoch, json_bytes: u32) -> ledger::DeliveryRow {
         ledger::DeliveryRow {
             number: unsigned(self.number),
             job: Some(unsigned(self.place.job)),
@@ -224,6 +224,7 @@ impl DeliveryRow {
             generation: self.generation,
             sequence: unsigned(self.place.sequence),
             kind: self.kind,
+            json_bytes,
             accepted_at: self.accepted_at,
             due_at: self.due_at,
             first_failed_at: self.first_failed_at,

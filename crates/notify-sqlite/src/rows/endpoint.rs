@@ -42,12 +42,12 @@ impl EndpointRow {
     }
 
     pub(crate) fn insert(&self, conn: &Connection) -> Result<(), Fault> {
-        let (secret, previous) = self.secrets();
+        let (secret, previous, until) = self.secrets();
         conn.prepare_cached(
             "INSERT INTO endpoints
-               (id, endpoint, url, secret, previous_secret, enabled, named_at, sick_since,
-                well_since, crc)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+               (id, endpoint, url, secret, previous_secret, previous_until, enabled, named_at,
+                sick_since, well_since, crc)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             self.number,
@@ -55,6 +55,7 @@ impl EndpointRow {
             self.endpoint.url.as_str(),
             secret,
             previous,
+            until,
             self.endpoint.enabled,
             millis(self.named_at),
             self.endpoint.sick_since.map(millis),
@@ -65,15 +66,17 @@ impl EndpointRow {
     }
 
     pub(crate) fn update(&self, conn: &Connection) -> Result<(), Fault> {
-        let (secret, previous) = self.secrets();
+        let (secret, previous, until) = self.secrets();
         conn.prepare_cached(
-            "UPDATE endpoints SET secret = ?2, previous_secret = ?3, enabled = ?4, named_at = ?5,
-               sick_since = ?6, well_since = ?7, crc = ?8 WHERE id = ?1",
+            "UPDATE endpoints SET secret = ?2, previous_secret = ?3, previous_until = ?4,
+               enabled = ?5, named_at = ?6, sick_since = ?7, well_since = ?8, crc = ?9
+             WHERE id = ?1",
         )?
         .execute(params![
             self.number,
             secret,
             previous,
+            until,
             self.endpoint.enabled,
             millis(self.named_at),
             self.endpoint.sick_since.map(millis),
@@ -89,28 +92,30 @@ impl EndpointRow {
         Ok(())
     }
 
-    /// The newest secret, and the one before it.
-    fn secrets(&self) -> (Option<&str>, Option<&str>) {
-        let mut secrets = self
-            .endpoint
-            .keyring
-            .iter()
-            .flat_map(Keyring::newest_first)
-            .map(Secret::expose);
-        (secrets.next(), secrets.next())
+    /// The newest secret, the one before it, and until when that is active.
+    fn secrets(&self) -> (Option<&str>, Option<&str>, Option<i64>) {
+        let Some(keyring) = &self.endpoint.keyring else {
+            return (None, None, None);
+        };
+        let newest = Some(keyring.newest().expose());
+        match keyring.previous() {
+            None => (newest, None, None),
+            Some((previous, until)) => (newest, Some(previous.expose()), until.map(millis)),
+        }
     }
 }
 
 impl Record for EndpointRow {
     const TABLE: &'static str = "endpoints";
-    const COLUMNS: &'static str = "id, endpoint, url, secret, previous_secret, enabled, \
-        named_at, sick_since, well_since, crc";
+    const COLUMNS: &'static str = "id, endpoint, url, secret, previous_secret, previous_until, \
+        enabled, named_at, sick_since, well_since, crc";
 
     fn read(row: &Row<'_>) -> Result<(Self, i64), Fault> {
         let url: String = row.get(2)?;
         let (newest, previous) = (secret(row, 3)?, secret(row, 4)?);
+        let until = maybe_time(row, 5)?;
         let keyring = newest.map(|newest| match previous {
-            Some(previous) => Keyring::rotating(newest, previous),
+            Some(previous) => Keyring::rotating(newest, previous, until),
             None => Keyring::new(newest),
         });
         let endpoint = Self {
@@ -120,23 +125,24 @@ impl Record for EndpointRow {
                 url: EndpointUrl::parse(&url)
                     .map_err(|_| Fault::damaged("column url can't be read"))?,
                 keyring,
-                enabled: row.get(5)?,
-                sick_since: maybe_time(row, 7)?,
-                well_since: maybe_time(row, 8)?,
+                enabled: row.get(6)?,
+                sick_since: maybe_time(row, 8)?,
+                well_since: maybe_time(row, 9)?,
             }),
-            named_at: time(row, 6)?,
+            named_at: time(row, 7)?,
         };
-        Ok((endpoint, row.get(9)?))
+        Ok((endpoint, row.get(10)?))
     }
 
     fn sum(&self) -> i64 {
-        let (secret, previous) = self.secrets();
+        let (secret, previous, until) = self.secrets();
         Sum::of(Self::TABLE)
             .int(self.number)
             .bytes(self.endpoint.id.to_string().as_bytes())
             .bytes(self.endpoint.url.as_str().as_bytes())
             .maybe_bytes(secret.map(str::as_bytes))
             .maybe_bytes(previous.map(str::as_bytes))
+            .maybe_int(until)
             .int(self.endpoint.enabled.into())
             .int(millis(self.named_at))
             .maybe_int(self.endpoint.sick_since.map(millis))

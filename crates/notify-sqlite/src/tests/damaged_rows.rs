@@ -69,7 +69,7 @@ fn jobs_of(leased: &[Leased]) -> Vec<&str> {
 const OVER: Retention = Retention {
     jobs: Duration::ZERO,
     dead_letters: Duration::ZERO,
-    max_age: Duration::MAX,
+    ..Retention::DEFAULT
 };
 
 fn append(bench: &Bench, to: &str) -> Operation {

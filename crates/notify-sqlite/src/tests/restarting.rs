@@ -150,7 +150,7 @@ async fn a_redelivery_outlives_its_job() {
     let retention = Retention {
         jobs: Duration::ZERO,
         dead_letters: Duration::MAX,
-        max_age: Duration::MAX,
+        ..Retention::DEFAULT
     };
     assert_eq!(store.trim(NOW, retention, 10).await.unwrap().forgotten, 1);
     assert!(store.job(&job("a")).await.unwrap().is_none());

@@ -74,7 +74,7 @@ async fn what_is_forgotten_gives_its_space_back() {
     let retention = Retention {
         jobs: Duration::ZERO,
         dead_letters: Duration::ZERO,
-        max_age: Duration::MAX,
+        ..Retention::DEFAULT
     };
     for _ in 0..20 {
         store.trim(NOW, retention, 32).await.unwrap();

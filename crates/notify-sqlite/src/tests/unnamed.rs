@@ -1,6 +1,5 @@
 //! Endpoints that nothing names are forgotten in time, and no others.
 
-use notify_core::Keyring;
 use notify_core::retention::Retention;
 
 use super::*;
@@ -8,7 +7,7 @@ use super::*;
 const RETENTION: Retention = Retention {
     jobs: Duration::from_secs(86_400),
     dead_letters: Duration::from_secs(10 * 86_400),
-    max_age: Duration::MAX,
+    ..Retention::DEFAULT
 };
 
 /// Trims until there is no more to do.
@@ -42,8 +41,10 @@ async fn what_nothing_names_is_forgotten() {
             ask(&store, NOW, enable(id, false)).await.unwrap();
         }
         if name == "secret" {
-            let keyring = Keyring::new(Secret::parse("a secret of its own").unwrap());
-            let change = EndpointChange::Keyring(Box::new(keyring));
+            let change = EndpointChange::Rotate {
+                secret: Box::new(Secret::parse("a secret of its own").unwrap()),
+                expire_old_after: Duration::ZERO,
+            };
             let operation = Operation::ChangeEndpoint {
                 endpoint: id,
                 change,

@@ -168,16 +168,4 @@ impl Writer {
         let epoch = job.map(|job| job.head.epoch).ok_or_else(lacks)?;
         stored.record(&self.conn, epoch)
     }
-
-    pub(super) fn keep_letter(&self, letter: &DeadRow, staged: &mut Staged) -> Result<(), Fault> {
-        letter.insert(&self.conn)?;
-        staged.counts.dead_letters += 1;
-        Ok(())
-    }
-
-    pub(super) fn drop_letter(&self, number: i64, staged: &mut Staged) -> Result<(), Fault> {
-        let gone = DeadRow::delete(&self.conn, number)?;
-        staged.counts.dead_letters -= i64::try_from(gone).unwrap_or_default();
-        Ok(())
-    }
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use notify_core::Timestamp;
 use notify_core::delivery::LaneKey;
-use notify_core::ledger::{self, Bounds, Decided, Round, Rows, Supply};
+use notify_core::ledger::{
+    self, BUG, Bounds, Decided, Round, Rows, Supply, unless_it_panics, without_culprits,
+};
 use notify_core::retention::Retention;
-use notify_core::store::{Batch, Refusal, Room, StaleLease, StoreError, Written};
+use notify_core::store::{Batch, Room, StoreError, Written};
 
 use super::Writer;
-use super::isolate::{unless_it_panics, without_culprits};
 use super::staged::Staged;
 use crate::error::Fault;
 
@@ -78,7 +79,8 @@ impl Writer {
         decide: impl Fn(Rows, Bounds, &mut Supply) -> Decided,
     ) -> Result<Written, Fault> {
         let try_over = |lanes: &[Arc<LaneKey>]| self.try_over(lanes, &decide);
-        let ((decided, supply), culprits) = without_culprits(lanes, try_over)?;
+        let sound = without_culprits(lanes, try_over)?;
+        let ((decided, supply), culprits) = sound.ok_or_else(panics_over_nothing)?;
         staged.supply = supply;
         for lane in &culprits {
             let head = self.pending.lane(lane).first;
@@ -107,31 +109,22 @@ impl Writer {
         bounds: Bounds,
         staged: &mut Staged,
     ) -> Result<Decided, Fault> {
-        if let Some((decided, supply)) = self.try_write(now, batch, bounds)? {
-            staged.supply = supply;
-            return Ok(decided);
-        }
-        let settles = batch.settles.len();
-        let parts = (0..settles + batch.operations.len()).collect();
-        let write = |parts: &[usize]| self.try_write(now, &part_of(batch, parts), bounds);
-        let ((mut decided, supply), mut culprits) = without_culprits(parts, write)?;
-        staged.supply = supply;
-        culprits.sort_unstable();
-        for culprit in culprits {
+        let write = |batch: &Batch| self.try_write(now, batch, bounds);
+        let isolated = ledger::decide_isolated(batch, write)?;
+        let isolated = isolated.ok_or_else(panics_over_nothing)?;
+        staged.supply = isolated.supply;
+        for culprit in isolated.culprits {
             let Some(settle) = batch.settles.get(culprit) else {
                 tracing::error!(why = BUG, "an operation is refused");
-                let refused = Err(Refusal::Internal);
-                decided.written.answers.insert(culprit - settles, refused);
                 continue;
             };
-            decided.written.settles.insert(culprit, Err(StaleLease));
             let lane = self.pending.lane(&settle.lane);
             let mut rows = lane.first.iter();
             if let Some(row) = rows.find(|row| row.id == settle.delivery) {
                 staged.set_aside(&settle.lane, row.number, BUG);
             }
         }
-        Ok(decided)
+        Ok(isolated.decided)
     }
 
     /// What the ledger decides over a batch; `None` if that panics. Nothing is
@@ -196,19 +189,6 @@ impl Writer {
     }
 }
 
-/// The settles and operations of `batch` at these places, counted in this order.
-fn part_of(batch: &Batch, places: &[usize]) -> Batch {
-    let settles = batch.settles.len();
-    let operation = |place: &usize| batch.operations.get(place.checked_sub(settles)?);
-    Batch {
-        settles: places
-            .iter()
-            .filter_map(|place| batch.settles.get(*place).cloned())
-            .collect(),
-        health: batch.health.clone(),
-        operations: places.iter().filter_map(operation).cloned().collect(),
-        may_lease: batch.may_lease.clone(),
-    }
+fn panics_over_nothing() -> Fault {
+    Fault::damaged("deciding over nothing panics")
 }
-
-const BUG: &str = "deciding over it panics, which is a bug";

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use notify_core::ledger::JobRow;
+use notify_core::map::IdMap;
 use notify_core::{EndpointId, EndpointUrl, JobId};
 use rusqlite::Connection;
 
@@ -21,8 +22,8 @@ pub(super) struct Job {
 #[derive(Debug, Default)]
 pub(super) struct Known {
     jobs: HashMap<JobId, Job>,
-    endpoints: HashMap<i64, EndpointRow>,
-    numbers: HashMap<EndpointId, i64>,
+    endpoints: IdMap<i64, EndpointRow>,
+    numbers: IdMap<EndpointId, i64>,
     urls: HashMap<EndpointUrl, i64>,
 }
 

@@ -12,7 +12,8 @@ use super::Writer;
 use super::clock::LastAttempt;
 use crate::error::Fault;
 use crate::rows::{
-    AttemptRow, Counts, DeadRow, DeliveryRow, MetaRow, Place, Record, maybe_time, parsed, unsigned,
+    AttemptRow, Counts, DeadRow, DeliveryRow, MetaRow, Place, Record, maybe_time, parsed, small,
+    unsigned,
 };
 
 impl Writer {
@@ -92,7 +93,10 @@ const SICK: &str =
 fn waiting_query() -> String {
     let columns = columns_of::<DeliveryRow>("d").join(", ");
     format!(
-        "SELECT {columns}, j.job_id, j.epoch, e.endpoint FROM jobs j INDEXED BY jobs_open
+        "SELECT {columns}, j.job_id, j.epoch, e.endpoint,
+           coalesce(length(d.json), (SELECT length(json) FROM events
+             WHERE job = d.job AND sequence = d.sequence), 0)
+         FROM jobs j INDEXED BY jobs_open
          CROSS JOIN deliveries d ON d.job = j.id AND d.state = 0 AND d.generation = 0
          LEFT JOIN endpoints e ON e.id = d.endpoint
          WHERE j.ended_at IS NULL ORDER BY j.id, d.sequence, d.target"
@@ -125,8 +129,8 @@ fn unless_damaged<T>(read: Result<T, Fault>) -> Result<Option<T>, Fault> {
     }
 }
 
-/// A delivery and its lane; its job's id and epoch and its endpoint's id stand at
-/// `more`.
+/// A delivery and its lane; its job's id and epoch, its endpoint's id and how long its
+/// event's JSON is stand at `more`.
 fn waiting(row: &Row<'_>, more: usize) -> Result<(LaneKey, ledger::DeliveryRow, Place), Fault> {
     let delivery = DeliveryRow::checked(row)?;
     let lacks = |_| {
@@ -143,7 +147,8 @@ fn waiting(row: &Row<'_>, more: usize) -> Result<(LaneKey, ledger::DeliveryRow, 
         endpoint,
         redelivery: None,
     };
-    Ok((lane, delivery.pending(epoch), delivery.place))
+    let json_bytes = small(row, more + 3)?;
+    Ok((lane, delivery.pending(epoch, json_bytes), delivery.place))
 }
 
 /// A redelivery and its lane; the numbers of its job, if there still is one, and of
@@ -171,6 +176,7 @@ fn redelivered(
         generation: letter.of.generation,
         sequence: letter.of.record.sequence(),
         kind: letter.of.record.kind(),
+        json_bytes: letter.of.record.json_bytes(),
         accepted_at: waits.accepted_at,
         due_at: waits.due_at,
         first_failed_at: waits.first_failed_at,

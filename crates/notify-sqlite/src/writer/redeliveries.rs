@@ -27,6 +27,7 @@ impl Writer {
         let row = &change.row;
         let missing = || Fault::damaged(format!("dead_letters {}: missing", row.id));
         let mut letter = DeadRow::dead(&self.conn, row.id)?.ok_or_else(missing)?;
+        self.note_letter(&letter, false, staged);
         letter.of.endpoint = Some(change.lane.endpoint);
         letter.of.generation = row.generation;
         letter.attempts = history_text(&[]);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use notify_core::delivery::LaneKey;
 use notify_core::ledger::{Changed, Changes, Supply};
+use notify_core::retention::Holder;
 use notify_core::{JobId, Timestamp};
 
 use super::Writer;
@@ -26,8 +27,20 @@ pub(super) struct Staged {
     /// Deliveries without which their lanes go on.
     pub(super) aside: Vec<(LaneKey, u64)>,
     pub(super) jobs_gone: Vec<JobId>,
+    /// Dead letters that came or went. What is known of them has changed at once, so
+    /// that the next one sees it.
+    pub(super) letters: Vec<LetterChange>,
     endpoints: Vec<EndpointRow>,
     pub(super) endpoints_gone: Vec<EndpointRow>,
+}
+
+/// A dead letter that has come or gone.
+#[derive(Debug)]
+pub(super) struct LetterChange {
+    pub(super) number: i64,
+    pub(super) holder: Holder,
+    pub(super) bytes: u64,
+    pub(super) is_new: bool,
 }
 
 impl Staged {
@@ -40,6 +53,7 @@ impl Staged {
             decided: None,
             aside: Vec::new(),
             jobs_gone: Vec::new(),
+            letters: Vec::new(),
             endpoints: Vec::new(),
             endpoints_gone: Vec::new(),
         }

@@ -17,13 +17,13 @@ use crate::error::Fault;
 use crate::rows::{JobRow, millis, number};
 
 /// How far a step may go.
-struct Bounds {
+pub(super) struct Bounds {
     rows_max: usize,
     until: Instant,
 }
 
 impl Bounds {
-    fn reached(&self, rows: usize) -> bool {
+    pub(super) fn reached(&self, rows: usize) -> bool {
         rows >= self.rows_max || Instant::now() >= self.until
     }
 }
@@ -45,14 +45,12 @@ impl Writer {
             rows_max,
             until: Instant::now() + STEP_TIME,
         };
+        trimmed.more |= self.walk_letters(&bounds)?;
         self.transact(|writer, staged| {
             if let Some(over) = retention.jobs_over(now) {
                 writer.trim_jobs(millis(over), &bounds, &mut trimmed, staged)?;
             }
-            if let Some(over) = retention.dead_letters_over(now) {
-                writer.trim_dead(millis(over), &bounds, &mut trimmed, staged)?;
-            }
-            Ok(())
+            writer.trim_letters(now, &retention, &bounds, &mut trimmed, staged)
         })?;
         if !trimmed.more {
             trimmed.more = self.forget_unnamed(now, retention)?;
@@ -117,25 +115,29 @@ impl Writer {
         Ok(rows)
     }
 
-    /// Forgets dead letters that were given up by `latest`, the first of them first.
-    fn trim_dead(
+    /// Forgets dead letters whose time is over, the first to be given up first, and
+    /// then those that have to make room.
+    fn trim_letters(
         &mut self,
-        latest: i64,
+        now: Timestamp,
+        retention: &Retention,
         bounds: &Bounds,
         trimmed: &mut Trimmed,
         staged: &mut Staged,
     ) -> Result<(), Fault> {
         let mut dropped = 0;
-        while let Some(letter) = number(&self.conn, NEXT_DEAD, [latest])? {
-            if dropped > 0 && bounds.reached(dropped) {
-                trimmed.more = true;
-                break;
+        if let Some(over) = retention.dead_letters_over(now) {
+            while let Some(letter) = number(&self.conn, NEXT_DEAD, [millis(over)])? {
+                if dropped > 0 && bounds.reached(dropped) {
+                    trimmed.more = true;
+                    return Ok(());
+                }
+                self.drop_letter(letter, staged)?;
+                dropped += 1;
+                trimmed.forgotten += 1;
             }
-            self.drop_letter(letter, staged)?;
-            dropped += 1;
         }
-        trimmed.forgotten += dropped as u64;
-        Ok(())
+        self.crowd_out(retention, bounds, dropped, trimmed, staged)
     }
 
     /// Shortens the database by a few pages if many are free; says whether still

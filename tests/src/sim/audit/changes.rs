@@ -53,7 +53,8 @@ impl Audit {
             EndpointChange::Enabled(_) => {
                 self.disabled.remove(&endpoint);
             }
-            EndpointChange::Keyring(_) => {
+            EndpointChange::Rotate { .. } => {
+                let is_done = is_done || matches!(answer, Err(Refusal::RotationInProgress));
                 self.check(is_done, Invariant::I11, || {
                     "an endpoint with secrets of its own was forgotten".to_owned()
                 });

@@ -1,25 +1,23 @@
 //! The operator: registers jobs, disables endpoints, redelivers and drops, changes
 //! secrets. All of it in calls, as anyone's.
 
+use std::time::Duration;
+
 use notify_core::endpoint::EventFilter;
 use notify_core::store::{
     Archive, DeadFilter, EndpointChange, List, Operation, RegisterWebhook, Registration, Sweep,
 };
-use notify_core::{
-    DeliveryId, EndpointId, EndpointUrl, JobId, JobStatus, Keyring, Secret, Timestamp,
-};
+use notify_core::{DeliveryId, EndpointId, EndpointUrl, JobId, JobStatus, Secret, Timestamp};
 
 use super::World;
 use crate::sim::agenda::Step;
 use crate::sim::store::at_once;
 
-/// What a receiver checks with, oldest first.
+/// What a receiver checks with, oldest first, and until when if not for good.
 #[derive(Debug)]
 pub(super) struct Secrets {
     pub(super) url: EndpointUrl,
-    pub(super) active: Vec<Secret>,
-    /// Whether a change is under way.
-    changes: bool,
+    pub(super) known: Vec<(Secret, Option<Timestamp>)>,
 }
 
 impl World {
@@ -150,58 +148,33 @@ impl World {
         self.call(Some(Operation::ChangeEndpoint { endpoint, change }));
     }
 
-    /// Begins a rotation, or ends the one that has begun.
+    /// Rotates a secret, perhaps while the last rotation is under way.
     fn change_secret(&mut self) {
-        let newest = self.draw_secret();
-        let Some(index) = self.rng.index(self.secrets.len()) else {
+        let secret = Box::new(self.draw_secret());
+        let expire_old_after = Duration::from_secs(self.rng.between(0, 90));
+        let Some(known) = self.rng.pick(&self.secrets) else {
             return;
-        };
-        let Some(known) = self.secrets.get_mut(index).filter(|known| !known.changes) else {
-            return;
-        };
-        let keyring = match known.active.as_slice() {
-            [only] => Keyring::rotating(newest, only.clone()),
-            [_, last, ..] => Keyring::new(last.clone()),
-            [] => return,
         };
         let endpoint = at_once(self.store.memory().endpoint_at(&known.url));
         let Some(endpoint) = endpoint.ok().flatten() else {
             return;
         };
-        known.changes = true;
         self.call(Some(Operation::ChangeEndpoint {
             endpoint: endpoint.id,
-            change: EndpointChange::Keyring(Box::new(keyring)),
+            change: EndpointChange::Rotate {
+                secret,
+                expire_old_after,
+            },
         }));
     }
 
     /// What a receiver is told when the process knows it, or is gone.
-    pub(super) fn learn_secrets(&mut self, learnt: Vec<(EndpointUrl, Vec<Secret>)>) {
-        for (url, active) in learnt {
-            match self.secrets.iter_mut().find(|known| known.url == url) {
-                Some(known) => known.active = active,
-                None => self.secrets.push(Secrets {
-                    url,
-                    active,
-                    changes: false,
-                }),
+    pub(super) fn learn_secrets(&mut self, learnt: Vec<Secrets>) {
+        for secrets in learnt {
+            match self.secrets.iter_mut().find(|it| it.url == secrets.url) {
+                Some(known) => *known = secrets,
+                None => self.secrets.push(secrets),
             }
-        }
-    }
-
-    /// Nobody asks for this any more.
-    pub(super) fn give_up(&mut self, operation: &Operation) {
-        let Operation::ChangeEndpoint {
-            endpoint,
-            change: EndpointChange::Keyring(_),
-        } = operation
-        else {
-            return;
-        };
-        let endpoint = at_once(self.store.memory().endpoint(*endpoint));
-        let url = endpoint.ok().flatten().map(|endpoint| endpoint.url.clone());
-        for known in &mut self.secrets {
-            known.changes &= Some(&known.url) != url.as_ref();
         }
     }
 

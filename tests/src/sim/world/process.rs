@@ -9,8 +9,9 @@ use notify_core::delivery::Delivery;
 use notify_core::job::EventKind;
 use notify_core::schedule::Scheduler;
 use notify_core::store::{Answer, StoreError, Trimmed};
-use notify_core::{DeliveryId, EndpointId, EndpointUrl, Secret, Timestamp};
+use notify_core::{DeliveryId, EndpointId, Timestamp};
 
+use super::operating::Secrets;
 use crate::sim::store::Done;
 
 /// What was due for so long, nobody will come for.
@@ -38,11 +39,11 @@ pub(super) struct Process {
     /// What the scheduler must hold, by the process's own account: deliveries that
     /// are ready, by endpoint.
     pub(super) ready: BTreeMap<EndpointId, Vec<Delivery>>,
-    pub(super) in_flight: BTreeMap<DeliveryId, (EndpointId, String)>,
+    pub(super) in_flight: BTreeMap<DeliveryId, (EndpointId, String, u64)>,
     /// Leases that it was given and has not settled.
     pub(super) unsettled: BTreeSet<u128>,
     /// Secrets that endpoints have without its having heard so.
-    pub(super) unheard: Vec<(EndpointUrl, Vec<Secret>)>,
+    pub(super) unheard: Vec<Secrets>,
     /// Endpoints of which it has heard that they are disabled.
     pub(super) disabled: BTreeSet<EndpointId>,
 }
@@ -55,7 +56,7 @@ pub(super) struct StoreCall {
     pub(super) work: Work,
     pub(super) came: Option<Result<Came, StoreError>>,
     /// Secrets that endpoints have with it.
-    pub(super) secrets: Vec<(EndpointUrl, Vec<Secret>)>,
+    pub(super) secrets: Vec<Secrets>,
 }
 
 /// What a call of the store came to.
@@ -121,6 +122,13 @@ impl Process {
         self.anchor = (step.to, millis);
     }
 
+    /// What it holds to send, and is sending, in bytes: each event and 512.
+    pub(super) fn bytes(&self) -> u64 {
+        let ready = self.ready.values().flatten().map(bytes_of);
+        let in_flight = self.in_flight.values().map(|(.., bytes)| *bytes);
+        ready.chain(in_flight).sum()
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.scheduler.busy_endpoints() == 0
             && self.scheduler.in_flight() == 0
@@ -166,4 +174,9 @@ impl Process {
             self.ready.remove(&endpoint.id);
         }
     }
+}
+
+/// What a delivery occupies that is held, in bytes.
+pub(super) fn bytes_of(delivery: &Delivery) -> u64 {
+    delivery.record.json().len() as u64 + 512
 }

@@ -240,11 +240,10 @@ impl World {
         };
         self.figures.gone += 1;
         call.gone = true;
-        let (asked, operation) = (call.asked, call.operation.clone());
+        let asked = call.asked;
         self.note(|| format!("caller {ticket} goes away"));
         if !asked {
             self.calls.remove(&ticket);
-            self.give_up(&operation);
         }
     }
 
@@ -287,8 +286,6 @@ impl World {
             self.calls.insert(ticket, call);
             let after = self.rng.between(50, 2_000);
             self.agenda.plan(after, Step::Ask { ticket });
-        } else {
-            self.give_up(&call.operation);
         }
     }
 

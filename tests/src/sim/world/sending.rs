@@ -12,6 +12,7 @@ use notify_core::{
 };
 
 use super::World;
+use super::process::bytes_of;
 use crate::sim::agenda::Step;
 use crate::sim::audit::{Invariant, Said};
 use crate::sim::sabotage::Sabotage;
@@ -87,12 +88,15 @@ impl World {
             }
             let disabled = process.disabled.contains(&endpoint);
             let others = process.in_flight.values();
-            let others = others.filter(|(to, _)| *to == endpoint).count();
+            let others = others.filter(|(to, ..)| *to == endpoint).count();
             self.audit.check(!disabled, Invariant::I6, || {
                 format!("{} is sent, though {endpoint} is disabled", delivery.id)
             });
             let host = delivery.endpoint.url.authority().to_owned();
-            process.in_flight.insert(delivery.id, (endpoint, host));
+            let bytes = bytes_of(&delivery);
+            process
+                .in_flight
+                .insert(delivery.id, (endpoint, host, bytes));
             let millis = self.agenda.now();
             self.audit.treats(millis, &delivery, others);
             self.check_limits();
@@ -125,7 +129,7 @@ impl World {
     fn check_limits(&mut self) {
         let Some(process) = &self.process else { return };
         let limits = self.plan.limits;
-        let count = |is_like: &dyn Fn(&(_, String)) -> bool| {
+        let count = |is_like: &dyn Fn(&(_, String, u64)) -> bool| {
             let alike = process.in_flight.values().filter(|&place| is_like(place));
             alike.count()
         };
@@ -169,7 +173,7 @@ impl World {
             let delivery = &attempt.delivery;
             let mut request = webhook::request(delivery, &keyring, signed_at, self.plan.timeout);
             self.sabotage.request(delivery, &mut request);
-            let active = self.active_secrets(&attempt.delivery.endpoint.url);
+            let active = self.active_secrets(&attempt.delivery.endpoint.url, wall);
             let most = self.plan.limits.ready_per_endpoint_max;
             self.audit
                 .begins(self.moment(), &attempt.delivery, &request);
@@ -417,9 +421,13 @@ impl World {
         }
     }
 
-    fn active_secrets(&self, url: &EndpointUrl) -> Vec<Secret> {
+    fn active_secrets(&self, url: &EndpointUrl, wall: Timestamp) -> Vec<Secret> {
         let own = self.secrets.iter().find(|known| known.url == *url);
         let operators = || self.plan.operator_secret.iter().cloned().collect();
-        own.map_or_else(operators, |known| known.active.clone())
+        own.map_or_else(operators, |own| {
+            let known = own.known.iter();
+            let active = known.filter(|(_, until)| until.is_none_or(|until| wall < until));
+            active.map(|(secret, _)| secret.clone()).collect()
+        })
     }
 }

@@ -3,9 +3,9 @@
 use notify_core::commit::Work;
 use notify_core::delivery::Outcome;
 use notify_core::store::{Answer, Batch, Operation, Registered, StoreError, Trimmed, Written};
-use notify_core::{EndpointUrl, Secret};
 
 use super::World;
+use super::operating::Secrets;
 use super::process::{Came, StoreCall};
 use crate::sim::agenda::Step;
 use crate::sim::audit::Invariant;
@@ -189,6 +189,7 @@ impl World {
         }
         let most = self.plan.limits.ready_per_endpoint_max;
         let millis = self.agenda.now();
+        let bytes_max = self.plan.limits.ready_bytes_max;
         let Some(process) = &mut self.process else {
             return Written::default();
         };
@@ -205,9 +206,10 @@ impl World {
         }
         for (delivery, lease) in &done.leased {
             process.unsettled.insert(lease.token());
+            let bytes = process.bytes();
             let endpoint = delivery.lane.endpoint;
             self.audit.meets(millis, delivery);
-            let in_flight = process.in_flight.values().any(|(to, _)| *to == endpoint);
+            let in_flight = process.in_flight.values().any(|(to, ..)| *to == endpoint);
             let ready = process.ready.entry(endpoint).or_default();
             let is_bare = ready.is_empty() && !in_flight;
             if self.audit.is_sick(endpoint) && !(is_bare && self.audit.may_probe(millis, endpoint))
@@ -219,6 +221,9 @@ impl World {
             let held = ready.len();
             self.audit.check(held <= most as usize, Invariant::I13, || {
                 format!("{held} deliveries of {endpoint} are ready, at most {most} may be")
+            });
+            self.audit.check(bytes < bytes_max, Invariant::I13, || {
+                format!("of {bytes_max} bytes {bytes} are used up, and one more is leased")
             });
         }
         done.into_written()
@@ -235,14 +240,18 @@ impl World {
         };
         let held: usize = process.ready.values().map(Vec::len).sum();
         let ready = process.scheduler.ready();
+        let bytes = (process.bytes(), process.scheduler.bytes());
         self.audit.check(held == ready, Invariant::I13, || {
             format!("the scheduler holds {ready} deliveries of {held}")
+        });
+        self.audit.check(bytes.0 == bytes.1, Invariant::I13, || {
+            format!("of {} bytes the scheduler counts {}", bytes.0, bytes.1)
         });
     }
 }
 
-/// Which secrets endpoints have with a batch, oldest first.
-fn new_secrets(batch: &Batch, done: &Done) -> Vec<(EndpointUrl, Vec<Secret>)> {
+/// Which secrets endpoints have with a batch.
+fn new_secrets(batch: &Batch, done: &Done) -> Vec<Secrets> {
     let answers = batch.operations.iter().zip(&done.answers);
     let known = answers.filter_map(|(operation, answer)| match (operation, answer) {
         (
@@ -253,13 +262,20 @@ fn new_secrets(batch: &Batch, done: &Done) -> Vec<(EndpointUrl, Vec<Secret>)> {
             })),
         ) => {
             let webhook = registration.webhook.as_ref()?;
-            Some((webhook.url.clone(), vec![webhook.secret_if_new.clone()?]))
+            Some(Secrets {
+                url: webhook.url.clone(),
+                known: vec![(webhook.secret_if_new.clone()?, None)],
+            })
         }
         (Operation::ChangeEndpoint { .. }, Ok(Answer::Endpoint(endpoint))) => {
-            let secrets = endpoint.keyring.as_ref()?.newest_first();
-            let mut secrets: Vec<Secret> = secrets.cloned().collect();
-            secrets.reverse();
-            Some((endpoint.url.clone(), secrets))
+            let keyring = endpoint.keyring.as_ref()?;
+            let previous = keyring.previous().into_iter();
+            let previous = previous.map(|(secret, until)| (secret.clone(), until));
+            let newest = (keyring.newest().clone(), None);
+            Some(Secrets {
+                url: endpoint.url.clone(),
+                known: previous.chain([newest]).collect(),
+            })
         }
         _ => None,
     });

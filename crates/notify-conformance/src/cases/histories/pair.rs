@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify_core::delivery::{DeliveryState, Leased, Outcome, Settle};
-use notify_core::endpoint::Health;
+use notify_core::endpoint::{Endpoint, Health};
 use notify_core::store::{
-    Append, Archive, Batch, DeadFilter, EndpointChange, HealthNote, List, Room, Store, Written,
+    Append, Archive, Batch, DeadFilter, EndpointChange, HealthNote, List, Refusal, Room, Store,
+    StoreError, Written,
 };
 use notify_core::{DeliveryId, EndpointId, EndpointUrl, Timestamp};
 
@@ -32,6 +33,8 @@ pub(super) struct Pair<S> {
     /// Makes appends and registrations.
     pub(super) desk: Rig<()>,
     pub(super) restarted: bool,
+    /// No endpoint is ever forgotten, so each is one holder of dead letters.
+    pub(super) is_anchored: bool,
 }
 
 impl<S: Store> Pair<S> {
@@ -46,6 +49,7 @@ impl<S: Store> Pair<S> {
             deliveries: Vec::new(),
             desk: Rig::over(()),
             restarted: false,
+            is_anchored: false,
         }
     }
 
@@ -82,7 +86,21 @@ impl<S: Store> Pair<S> {
             }
             Step::Examine(at, health) => self.examine(&at, health).await,
             Step::Enable(at, enabled) => self.change(&at, EndpointChange::Enabled(enabled)).await,
-            Step::Rotate(at, ring) => self.change(&at, EndpointChange::Keyring(ring)).await,
+            Step::Rotate(at, secret, expire_old_after) => {
+                let change = EndpointChange::Rotate {
+                    secret,
+                    expire_old_after,
+                };
+                self.change(&at, change).await;
+            }
+        }
+    }
+
+    /// Sees to it that no endpoint is ever forgotten.
+    pub(super) async fn anchor(&mut self) {
+        self.is_anchored = true;
+        for registration in self.plan_anchors() {
+            self.carry_out(Step::Register(Box::new(registration))).await;
         }
         self.forget_the_unnamed().await;
     }
@@ -171,20 +189,13 @@ impl<S: Store> Pair<S> {
         {
             let ours = self
                 .store
-                .change_endpoint(self.now, ours.id, change.clone())
-                .await
-                .unwrap()
-                .unwrap();
-            let models = self
-                .model
-                .change_endpoint(self.now, models.id, change)
-                .await
-                .unwrap()
-                .unwrap();
-            assert_eq!(
-                (ours.enabled, &ours.keyring),
-                (models.enabled, &models.keyring)
-            );
+                .change_endpoint(self.now, ours.id, change.clone());
+            let models = self.model.change_endpoint(self.now, models.id, change);
+            let shown = |changed: Result<Result<Arc<Endpoint>, Refusal>, StoreError>| {
+                let changed = changed.unwrap()?;
+                Ok::<_, Refusal>((changed.enabled, changed.keyring.clone()))
+            };
+            assert_eq!(shown(ours.await), shown(models.await));
         }
     }
 

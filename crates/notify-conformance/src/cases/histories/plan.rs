@@ -7,7 +7,7 @@ use notify_core::endpoint::EventFilter;
 use notify_core::endpoint::Health;
 use notify_core::retention::Retention;
 use notify_core::store::{Append, DeadFilter, RegisterWebhook, Registration, Store, Webhook};
-use notify_core::{DeliveryId, JobEvent, JobStatus, Keyring, Secret, Timestamp};
+use notify_core::{DeliveryId, JobEvent, JobStatus, Secret, Timestamp};
 
 use super::pair::Pair;
 use super::step::{OWN_SECRET, PLAIN, RoomFor, Step, everyone};
@@ -44,8 +44,16 @@ impl<S: Store> Pair<S> {
             77..79 => Step::Drop(self.plan_filter(draw)),
             79..84 => Step::Trim(Retention {
                 jobs: secs(draw.pick(&[30, 300])),
-                dead_letters: secs(draw.pick(&[60, 3_000])),
+                dead_letters: match self.is_anchored {
+                    true => secs(draw.pick(&[60, 3_000])),
+                    false => Duration::MAX,
+                },
+                dead_letters_per_endpoint_max: match self.is_anchored {
+                    true => draw.pick(&[1, 3, 10_000]),
+                    false => u64::MAX,
+                },
                 max_age: draw.pick(&[secs(20), secs(300), Duration::MAX]),
+                ..Retention::DEFAULT
             }),
             84..88 => {
                 let is_sick = draw.chance(50);
@@ -54,14 +62,13 @@ impl<S: Store> Pair<S> {
             }
             88..92 => Step::Enable(url(draw.pick(&everyone())), draw.chance(65)),
             92..94 => {
-                let [newest, old] =
-                    [draw.number(), draw.number()].map(|number| secret(&number.to_string()));
-                let ring = if draw.chance(50) {
-                    Keyring::new(newest)
-                } else {
-                    Keyring::rotating(newest, old)
-                };
-                Step::Rotate(url(draw.pick(&OWN_SECRET)), Box::new(ring))
+                let secret = secret(&draw.number().to_string());
+                let expire_old_after = secs(draw.pick(&[0, 30, 300]));
+                Step::Rotate(
+                    url(draw.pick(&OWN_SECRET)),
+                    Box::new(secret),
+                    expire_old_after,
+                )
             }
             _ => Step::Wait(draw.pick(&[
                 Duration::from_millis(200),
@@ -169,6 +176,24 @@ impl<S: Store> Pair<S> {
         append
     }
 
+    /// A job that never ends for each endpoint, so that none is forgotten.
+    pub(super) fn plan_anchors(&self) -> Vec<Registration> {
+        let anchor = |name: &&str| {
+            let own = OWN_SECRET.contains(name);
+            let webhook = RegisterWebhook {
+                url: url(name),
+                filter: EventFilter::ALL,
+                secret: None,
+                secret_if_new: own.then(|| secret("new")),
+            };
+            Registration {
+                webhook: Some(webhook),
+                ..self.desk.registration(&format!("anchor-{name}"))
+            }
+        };
+        everyone().iter().map(anchor).collect()
+    }
+
     fn plan_registration(&self, draw: &mut Draw) -> Registration {
         let own = draw.chance(30);
         let name = if own {
@@ -199,6 +224,7 @@ impl<S: Store> Pair<S> {
             delivery: None,
             job: draw.chance(30).then(|| job(draw.pick(&JOBS))),
             endpoint: None,
+            event: None,
             reason: draw.chance(30).then(|| draw.pick(&DeadReason::ALL)),
             since: draw.chance(30).then(|| Timestamp::from_millis(since)),
             until: draw

@@ -6,7 +6,7 @@ use notify_core::delivery::Outcome;
 use notify_core::endpoint::Health;
 use notify_core::retention::Retention;
 use notify_core::store::{Append, DeadFilter, Registration};
-use notify_core::{DeliveryId, EndpointUrl, Keyring};
+use notify_core::{DeliveryId, EndpointUrl, Secret};
 
 /// Endpoints that never have a secret of their own.
 pub(super) const PLAIN: [&str; 3] = ["a", "b", "c"];
@@ -30,7 +30,7 @@ pub(super) enum Step {
     Trim(Retention),
     Examine(EndpointUrl, Health),
     Enable(EndpointUrl, bool),
-    Rotate(EndpointUrl, Box<Keyring>),
+    Rotate(EndpointUrl, Box<Secret>, Duration),
     Wait(Duration),
 }
 

@@ -25,6 +25,7 @@ fn row(number: u64, due_secs: u64) -> DeliveryRow {
         generation: 0,
         sequence: 1,
         kind: EventKind::Lifecycle,
+        json_bytes: 0,
         accepted_at: NOW,
         due_at: Timestamp::from_secs(due_secs),
         first_failed_at: None,

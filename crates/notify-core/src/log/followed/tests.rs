@@ -75,6 +75,33 @@ fn a_log_is_read_page_by_page_and_once() {
 }
 
 #[test]
+fn what_was_let_go_is_read_again_for_who_comes_later() {
+    let mut kept = Kept::default();
+    kept.begin(1);
+    for _ in 0..5 {
+        kept.append();
+    }
+    let mut log = FollowedLog::new(16);
+    read(&mut log, &kept);
+    let all = log.memory_bytes();
+    log.let_go(3);
+    assert_eq!(sequences(&log), [4, 5]);
+    assert!(log.memory_bytes() < all);
+    log.handle_published(&kept.append().unwrap());
+    assert_eq!((read(&mut log, &kept), sequences(&log)), (0, vec![4, 5, 6]));
+    // The newest stays, whoever has passed it.
+    log.let_go(99);
+    assert_eq!(sequences(&log), [6]);
+    assert!(log.handle_reader() && !log.is_whole());
+    // What is published meanwhile is not lost, nor shown too early.
+    log.handle_published(&kept.append().unwrap());
+    assert_eq!(sequences(&log), [0_u64; 0]);
+    read(&mut log, &kept);
+    assert_eq!(sequences(&log), [1, 2, 3, 4, 5, 6, 7]);
+    assert!(!log.handle_reader(), "nothing was let go since");
+}
+
+#[test]
 fn a_jump_is_read_and_not_skipped() {
     let mut kept = Kept::default();
     kept.begin(1);

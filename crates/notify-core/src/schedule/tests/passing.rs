@@ -8,9 +8,10 @@ use super::*;
 /// a store answers.
 fn offer(scheduler: &mut Scheduler, room: &mut Room, n: u128, endpoint: u128) -> bool {
     let id = EndpointId::from_random(endpoint);
-    let is_leased = room.take(id);
+    let head = leased(n, endpoint, EventKind::Lifecycle);
+    let is_leased = room.take(id, head.delivery().record.json_bytes());
     if is_leased {
-        scheduler.handle_ready(leased(n, endpoint, EventKind::Lifecycle));
+        scheduler.handle_ready(head);
     } else {
         scheduler.handle_left_waiting(id);
     }
@@ -57,6 +58,65 @@ fn what_is_left_behind_when_there_is_room_again_is_asked_for_at_once() {
     assert!(scheduler.poll_claim(at(1)));
 }
 
+/// Room for two deliveries, and a little more.
+#[test]
+fn what_is_ready_or_in_flight_is_bounded_in_bytes() {
+    let one = leased(0, 1, EventKind::Lifecycle).delivery().bytes();
+    let limits = Limits {
+        ready_bytes_max: 2 * one + 1,
+        ..LIMITS
+    };
+    let mut scheduler = Scheduler::new(limits, policy(), 1);
+    let mut room = scheduler.room();
+    // What is begun is used up.
+    let taken = (0..4).map(|n| offer(&mut scheduler, &mut room, n, n));
+    assert_eq!(taken.collect::<Vec<_>>(), [true, true, true, false]);
+    assert_eq!((scheduler.bytes(), scheduler.room().bytes), (3 * one, 0));
+    // What was left waiting is asked for once an eighth is free; being in flight does
+    // not free anything.
+    let sent = [(); 3].map(|()| scheduler.poll_attempt(at(1)).unwrap());
+    assert!(!scheduler.poll_claim(at(1)));
+    scheduler.handle_attempt_finished(at(2), sent[0].id, answered(200));
+    assert!(!scheduler.poll_claim(at(1)), "one byte is free");
+    scheduler.handle_attempt_finished(at(2), sent[1].id, answered(200));
+    assert!(scheduler.poll_claim(at(1)));
+    assert_eq!(scheduler.room().bytes, one + 1);
+}
+
+#[test]
+fn what_gives_way_or_is_given_back_frees_its_bytes() {
+    let mut scheduler = Scheduler::new(LIMITS, policy(), 1);
+    let progress = leased(1, 1, EventKind::Progress);
+    let lane = progress.delivery().lane.clone();
+    let mut disabled = Endpoint::clone(&leased(2, 2, EventKind::Lifecycle).delivery().endpoint);
+    disabled.enabled = false;
+    scheduler.handle_ready(progress);
+    scheduler.handle_ready(leased(2, 2, EventKind::Lifecycle));
+    scheduler.handle_newer(&lane, 99);
+    scheduler.handle_endpoint_changed(&Arc::new(disabled));
+    assert_eq!(scheduler.bytes(), 0);
+}
+
+#[test]
+fn any_event_can_be_sent_though_it_is_larger_than_the_bound() {
+    let limits = Limits {
+        ready_bytes_max: 1,
+        ..LIMITS
+    };
+    let mut scheduler = Scheduler::new(limits, policy(), 1);
+    for n in 0..3 {
+        let mut room = scheduler.room();
+        assert!(offer(&mut scheduler, &mut room, n, n));
+        assert!(!offer(&mut scheduler, &mut room, 9, 9));
+        let sent = scheduler.poll_attempt(at(1)).unwrap();
+        assert!(!scheduler.poll_claim(at(1)));
+        scheduler.handle_attempt_finished(at(1), sent.id, answered(200));
+        assert!(scheduler.poll_claim(at(1)));
+        let room = scheduler.room();
+        scheduler.handle_claimed(&room, false);
+    }
+}
+
 #[test]
 fn nothing_passes_those_who_were_left_waiting() {
     let mut scheduler = Scheduler::new(LIMITS, policy(), 1);
@@ -73,7 +133,7 @@ fn nothing_passes_those_who_were_left_waiting() {
     // A claim that had no room for it finds nothing out.
     let without = Room {
         each: 4,
-        left: [(behind, 0)].into(),
+        left: [(behind, 0)].into_iter().collect(),
         ..Room::default()
     };
     scheduler.handle_claimed(&without, false);
@@ -185,7 +245,7 @@ impl Queue {
         for &endpoint in heads {
             self.came += 1;
             let id = EndpointId::from_random(endpoint);
-            if room.take(id) {
+            if room.take(id, 100) {
                 scheduler.handle_ready(leased(self.came, endpoint, EventKind::Lifecycle));
             } else {
                 self.waiting.push((self.came, endpoint));
@@ -203,7 +263,7 @@ impl Queue {
         let (mut taken, mut left) = (Vec::new(), Vec::new());
         self.waiting.retain(|&(n, endpoint)| {
             let id = EndpointId::from_random(endpoint);
-            if taken.len() < limit && room.take(id) {
+            if taken.len() < limit && room.take(id, 100) {
                 taken.push((n, endpoint));
                 return false;
             }

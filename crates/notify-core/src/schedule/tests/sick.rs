@@ -61,6 +61,7 @@ fn what_is_ready_for_one_that_falls_sick_is_given_back_and_not_charged() {
     }
     assert_eq!(settles.len(), 3);
     assert_eq!(notes(&mut scheduler), [Health::Sick]);
+    assert_eq!(scheduler.bytes(), 0);
     assert_eq!(scheduler.poll_attempt(secs(100)), None);
     assert_eq!((scheduler.ready(), scheduler.busy_endpoints()), (0, 0));
     let health = scheduler.health(secs(100), id(1));

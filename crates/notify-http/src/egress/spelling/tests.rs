@@ -103,15 +103,42 @@ fn what_is_no_url_names_its_rule() {
         "http://a.example.7/",
         "http://xn--/",
         "http://a／b.example/",
-        "http://..",
-        "http://a..example/",
-        "http://127.0.0.1../",
-        "http://.example/",
-        // What only the second parser refuses.
-        "http://a{b/",
-        "http://a`b/",
     ] {
         check_refused(text, UrlInvalid::Unparsable);
+    }
+    for host in [
+        "..",
+        "a..example",
+        "127.0.0.1..",
+        ".example",
+        "-a.com",
+        "a-.com",
+        "a.b-",
+        "a*b.example",
+        "a!b.example",
+        "a~.example",
+        "a{b",
+        "a`b",
+        &format!("{}.example", "a".repeat(64)),
+        &"a.".repeat(128),
+    ] {
+        check_refused(&format!("http://{host}/"), UrlInvalid::BadLabel);
+    }
+    for host in [
+        "a-b_c.example",
+        "_x.example",
+        &format!("{}.example", "a".repeat(63)),
+        &"a.".repeat(127),
+    ] {
+        assert!(canonical(&format!("http://{host}/")).is_ok(), "{host}");
+    }
+    for port in [":0", ":00000", ":080", ":0080", ":0443", ":01023"] {
+        for host in ["a.example", "[2606:4700::1111]", "1.1.1.1"] {
+            check_refused(
+                &format!("http://{host}{port}/"),
+                UrlInvalid::NonCanonicalPort,
+            );
+        }
     }
     check_refused("http://./", UrlInvalid::EmptyHost);
     check_refused("http:///127.0.0.1/", UrlInvalid::EmptyHost);
@@ -175,7 +202,7 @@ fn respelled(url: &str, how: u16) -> String {
         Some((host, port)) if !port.ends_with(']') => (host, format!(":{port}")),
         _ if does(0) => (
             authority,
-            if scheme == "http" { ":80" } else { ":0443" }.to_owned(),
+            if scheme == "http" { ":80" } else { ":443" }.to_owned(),
         ),
         _ => (authority, String::new()),
     };

@@ -9,6 +9,7 @@ use notify_core::transport::{
     Transport, TransportError, VetError, WebhookRequest, WebhookResponse,
 };
 use notify_core::{EndpointUrl, Span};
+use notify_http::egress::Policy;
 use notify_http::{HttpConfig, HttpTransport};
 use notify_hub::{JobEvent, JobNotifier, NotifierConfig};
 use notify_sqlite::{SqliteOptions, SqliteStore};
@@ -41,6 +42,14 @@ pub(super) fn config() -> NotifierConfig {
     config
 }
 
+/// Receivers are on this machine, at any port.
+fn to_this_machine() -> Outcome<HttpConfig> {
+    let mut config = HttpConfig::default();
+    let policy = Policy::default().allow_cidrs(["127.0.0.0/8"])?;
+    config.egress = policy.allow_ports(["1-65535"])?;
+    Ok(config)
+}
+
 pub(super) fn endpoint(to: SocketAddr, number: usize) -> String {
     format!("http://{to}/hooks/{number}")
 }
@@ -53,7 +62,7 @@ pub(super) async fn run(options: &SendOptions) -> Outcome<Measured> {
     let tally = Arc::new(Tally::default());
     let room = Arc::new(Semaphore::new(UNDELIVERED_MAX));
     let builder = JobNotifier::builder(config()).transport(Counting {
-        inner: HttpTransport::new(HttpConfig::default())?,
+        inner: HttpTransport::new(to_this_machine()?)?,
         tally: Arc::clone(&tally),
         room: Arc::clone(&room),
     });
