@@ -8,6 +8,7 @@ mod failing;
 mod limits;
 mod metrics;
 mod own_failures;
+mod sick;
 mod streams;
 mod unsent;
 mod urls;

@@ -93,7 +93,9 @@ fn an_attempt_too_early_or_too_many_is_noticed() {
     check_caught(Sabotage::NeverGiveUp, Invariant::I6);
     check_caught(Sabotage::ChargeOwnFailures, Invariant::I6);
     check_caught(Sabotage::ChargePanics, Invariant::I6);
-    check_caught(Sabotage::SendToDisabled, Invariant::I6);
+    // Nor does who does not hear that one was disabled know that it is sick then.
+    let either = [Invariant::I6, Invariant::Sick];
+    check_caught_by(Sabotage::SendToDisabled, &either);
 }
 
 #[test]
@@ -174,6 +176,31 @@ fn a_caller_who_is_answered_never_or_twice_is_noticed() {
 #[test]
 fn passing_those_who_wait_is_noticed() {
     check_caught(Sabotage::PassThoseWhoWait, Invariant::Fair);
+}
+
+#[test]
+fn what_goes_to_the_sick_is_noticed() {
+    check_caught(Sabotage::BlameMessages, Invariant::Sick);
+    check_caught(Sabotage::IgnorePacing, Invariant::Sick);
+    check_caught(Sabotage::SendToTheSick, Invariant::Sick);
+}
+
+#[test]
+fn a_store_that_does_not_know_who_is_sick_is_noticed() {
+    check_caught(Sabotage::KeepSicknessSecret, Invariant::Sick);
+    check_caught(Sabotage::CallTheSickWell, Invariant::Sick);
+}
+
+#[test]
+fn places_that_those_take_who_do_not_serve_are_noticed() {
+    check_caught(Sabotage::TakeAllPlaces, Invariant::Places);
+}
+
+#[test]
+fn what_is_given_up_too_early_or_never_is_noticed() {
+    check_caught(Sabotage::NeverExpire, Invariant::Expires);
+    check_caught(Sabotage::ExpireEarly, Invariant::I1);
+    check_caught(Sabotage::UseUpProbes, Invariant::I1);
 }
 
 #[test]

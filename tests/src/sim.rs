@@ -11,7 +11,8 @@
 //! **Flow.** A fault phase: crashes at any point (also during recovery, and between
 //! the steps of a walk over dead letters), attempts that panic, replies of the store
 //! that are lost after the commit, a store that is full or busy, reads that fail,
-//! callers that go away, a clock that is set, or wrong by days when the process
+//! callers that go away, endpoints that fall sick and are tried again, what grows too old
+//! there, a clock that is set, or wrong by days when the process
 //! starts, leases of several earlier lives, endpoints that are disabled or gone,
 //! webhooks that can't be sent to, receivers that fail, are late or say yes unheard.
 //! Then everything heals, and the backlog must drain.
@@ -122,10 +123,14 @@ pub struct Figures {
     pub backlog_full: u64,
     /// Attempts that went before one that had waited longer.
     pub passed: u64,
+    /// Deliveries that were due at a sick endpoint for too long.
+    pub expired: u64,
+    /// Deliveries that held up their job's end for too long.
+    pub overtaken: u64,
 }
 
 impl Figures {
-    fn named(&self) -> [(&'static str, u64); 25] {
+    fn named(&self) -> [(&'static str, u64); 27] {
         [
             ("seeds", self.seeds),
             ("steps", self.steps),
@@ -152,6 +157,8 @@ impl Figures {
             ("unsent", self.unsent),
             ("backlog full", self.backlog_full),
             ("passed", self.passed),
+            ("expired", self.expired),
+            ("overtaken", self.overtaken),
         ]
     }
 
@@ -189,6 +196,8 @@ impl AddAssign for Figures {
         self.unsent += other.unsent;
         self.backlog_full += other.backlog_full;
         self.passed += other.passed;
+        self.expired += other.expired;
+        self.overtaken += other.overtaken;
     }
 }
 

@@ -19,4 +19,5 @@ pub mod reading;
 pub mod redelivering;
 pub mod restarting;
 pub mod settling;
+pub mod sick;
 pub mod trimming;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use notify_core::clock::ClockStep;
 use notify_core::delivery::{DeadLetter, DeliveryView, Lease, Leased, Outcome};
-use notify_core::endpoint::Endpoint;
+use notify_core::endpoint::{Endpoint, Health};
 use notify_core::event::EventRecord;
 use notify_core::job::JobStatus;
 use notify_core::retention::Retention;
@@ -103,6 +103,9 @@ impl Store for ModelStore {
                 let settled = settled.map(|lane| lanes.push(lane));
                 written.settles.push(settled.map_err(|_| StaleLease));
             }
+            for note in &batch.health {
+                model.examine(now, note.endpoint, note.health == Health::Sick);
+            }
             for operation in batch.operations.clone() {
                 let answer = carry_out(model, now, operation, &mut lanes);
                 written.answers.push(answer);
@@ -136,9 +139,12 @@ impl Store for ModelStore {
                 bytes_max: retention.dead_letter_bytes_max,
             };
             let (jobs, letters) = (retention.jobs, retention.dead_letters);
+            let expired = model.expire(now, retention.max_age);
             let trimmed = model.trim(now, jobs, letters, room, rows_max);
+            model.take_toll();
             Trimmed {
                 forgotten: trimmed.forgotten,
+                expired,
                 crowded_out: trimmed.crowded_out,
                 more: trimmed.more,
             }
@@ -266,9 +272,9 @@ fn carry_out(
         }
         Operation::ChangeEndpoint { endpoint, change } => {
             let changed = match change {
-                EndpointChange::Enabled(enabled) => {
-                    model.enable(endpoint, enabled).ok_or(Refusal::NoEndpoint)?
-                }
+                EndpointChange::Enabled(enabled) => model
+                    .enable(now, endpoint, enabled)
+                    .ok_or(Refusal::NoEndpoint)?,
                 EndpointChange::Rotate {
                     secret,
                     expire_old_after,

@@ -144,6 +144,17 @@ macro_rules! store_suite {
                 an_attempt_is_kept_as_it_is
                 what_is_settled_is_no_longer_pending
             }
+            sick {
+                an_endpoint_is_sick_from_when_it_was_noted_until_it_is_well
+                a_sick_endpoint_begins_with_one
+                what_is_due_at_a_sick_endpoint_for_too_long_expires
+                a_lane_expires_from_its_head_on
+                what_is_leased_or_not_yet_due_does_not_expire
+                what_waits_at_a_disabled_endpoint_is_kept_until_it_expires
+                a_receiver_that_is_gone_is_sick
+                a_failing_event_is_not_overtaken_while_its_endpoint_is_sick
+                a_redelivery_expires_as_anything_does
+            }
             dead_letters {
                 a_dead_letter_keeps_its_own_copy
                 dead_letters_are_found_by_each_field
@@ -242,6 +253,9 @@ macro_rules! store_suite {
                 a_wait_is_no_longer_for_a_clock_that_was_ahead
                 a_clock_that_was_ahead_holds_no_lane
                 nothing_is_overtaken_for_time_that_nobody_saw
+            }
+            sick {
+                what_is_sick_is_sick_after_a_restart
             }
             restarting {
                 everything_that_can_be_read_is_kept

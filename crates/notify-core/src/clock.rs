@@ -134,6 +134,7 @@ impl Forbearance {
         Retention {
             jobs: self.stretched(after_start, retention.jobs),
             dead_letters: self.stretched(after_start, retention.dead_letters),
+            max_age: self.stretched(after_start, retention.max_age),
             ..retention
         }
     }

@@ -38,8 +38,10 @@ use crate::delivery::Settle;
 use crate::retention::Retention;
 use crate::schedule::Scheduler;
 use crate::store::{
-    Answer, Appended, Batch, Operation, Refusal, Room, StoreError, Swept, Trimmed, Written,
+    Answer, Appended, Batch, HealthNote, Operation, Refusal, Room, StoreError, Swept, Trimmed,
+    Written,
 };
+use crate::time::Timestamp;
 
 use pause::Pause;
 use trimming::Trimming;
@@ -56,6 +58,8 @@ pub struct Committer<T> {
     waiting: VecDeque<Waiting<T>>,
     /// What deliveries have come to, to be written.
     settles: Vec<Settle>,
+    /// Who has fallen sick or is well again, to be written with them.
+    health: Vec<HealthNote>,
     /// Whether the store did not take some of these.
     owes_settles: bool,
     asked: Option<Asked<T>>,
@@ -115,6 +119,7 @@ impl<T> Committer<T> {
             phase: CommitPhase::Running,
             waiting: VecDeque::new(),
             settles: Vec::new(),
+            health: Vec::new(),
             owes_settles: false,
             asked: None,
             done: VecDeque::new(),
@@ -225,6 +230,8 @@ impl<T> Committer<T> {
         let Some(Asked::Trim { since }) = self.asked.take() else {
             return;
         };
+        // What stood behind what was given up may fall due before anybody knows.
+        self.claim_wanted |= trimmed.expired > 0;
         let took = at.saturating_sub(since);
         self.trimming.handle_step(at, took, trimmed.more);
     }
@@ -267,9 +274,13 @@ impl<T> Committer<T> {
 
     /// What to do next. After anything but [`Work::Wait`] and [`Work::End`] the driver
     /// says what came of it before it asks again.
-    pub fn poll_work(&mut self, at: Duration, scheduler: &mut Scheduler) -> Work {
+    ///
+    /// `now` is the scheduler's time, `at` the committer's, and both are of this moment.
+    pub fn poll_work(&mut self, at: Duration, now: Timestamp, scheduler: &mut Scheduler) -> Work {
         self.settles
             .extend(std::iter::from_fn(|| scheduler.poll_settle()));
+        self.health
+            .extend(std::iter::from_fn(|| scheduler.poll_health()));
         if self.has_failed.is_some() {
             return Work::End;
         }
@@ -283,7 +294,7 @@ impl<T> Committer<T> {
             };
         }
         self.claim_wanted |= self.next_due.is_some_and(|due| due <= at);
-        self.claim_wanted |= scheduler.poll_claim();
+        self.claim_wanted |= scheduler.poll_claim(now);
         for _ in 0..3 {
             let turn = self.turn;
             self.turn = turn.next();
@@ -301,8 +312,10 @@ impl<T> Committer<T> {
             // Nothing is claimed, so nothing falls due.
             CommitPhase::Draining => Work::Wait(self.trimming.at),
             CommitPhase::Running => {
-                let due = self.next_due.unwrap_or(self.trimming.at);
-                Work::Wait(due.min(self.trimming.at))
+                let probe = scheduler.poll_timeout();
+                let probe = probe.map(|probe| at.saturating_add(probe.since(now)));
+                let due = self.next_due.into_iter().chain(probe);
+                Work::Wait(due.fold(self.trimming.at, Duration::min))
             }
         }
     }
@@ -342,6 +355,7 @@ impl<T> Committer<T> {
             tickets.push((waiting.ticket, waiting.swept));
         }
         let batch = Arc::new(Batch {
+            health: std::mem::take(&mut self.health),
             settles: std::mem::take(&mut self.settles),
             operations,
             may_lease: scheduler.room_in_passing(),
@@ -421,6 +435,7 @@ impl<T> Committer<T> {
         let batch = Arc::try_unwrap(batch).unwrap_or_else(|shared| Batch::clone(&shared));
         self.owes_settles |= !batch.settles.is_empty();
         self.settles.splice(0..0, batch.settles);
+        self.health.splice(0..0, batch.health);
         for (operation, (ticket, swept)) in batch.operations.into_iter().zip(tickets).rev() {
             self.waiting.push_front(Waiting {
                 operation,

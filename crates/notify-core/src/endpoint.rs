@@ -5,6 +5,7 @@ mod url;
 use crate::id::EndpointId;
 use crate::job::JobStatus;
 use crate::signing::Keyring;
+use crate::time::Timestamp;
 
 pub use url::{EndpointUrl, UrlInvalid};
 
@@ -19,6 +20,11 @@ pub struct Endpoint {
     pub keyring: Option<Keyring>,
     /// Whether deliveries are attempted.
     pub enabled: bool,
+    /// Since when it is sick: its breaker is open, it asked for time, or it is
+    /// disabled. Cleared by the attempt that shows that it lives.
+    pub sick_since: Option<Timestamp>,
+    /// When it was last found to be well again.
+    pub well_since: Option<Timestamp>,
 }
 
 impl Endpoint {
@@ -29,6 +35,28 @@ impl Endpoint {
             url,
             keyring: None,
             enabled: true,
+            sick_since: None,
+            well_since: None,
+        }
+    }
+
+    /// Nothing more is attempted, until it is enabled again; even then it is sick
+    /// until an attempt shows that it lives.
+    pub fn disable(&mut self, now: Timestamp) {
+        self.enabled = false;
+        self.sick_since.get_or_insert(now);
+    }
+
+    /// It is sick from now on, unless it is already, or well. One that is disabled
+    /// stays sick.
+    pub fn note_health(&mut self, health: Health, now: Timestamp) {
+        match health {
+            // A time to come is of a clock that was set back since.
+            Health::Sick => self.sick_since = Some(self.sick_since.map_or(now, |at| at.min(now))),
+            Health::Well if self.enabled && self.sick_since.take().is_some() => {
+                self.well_since = Some(now);
+            }
+            Health::Well => {}
         }
     }
 
@@ -37,6 +65,15 @@ impl Endpoint {
     pub fn may_be_forgotten(&self) -> bool {
         self.keyring.is_none() && self.enabled
     }
+}
+
+/// How an endpoint is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Nothing is attempted there but a probe now and then.
+    Sick,
+    /// The last attempt that says anything of it found it alive.
+    Well,
 }
 
 /// Which statuses a receiver asks for. Terminal ones can't be filtered out.
@@ -109,6 +146,30 @@ pub fn fan_out(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_is_disabled_is_sick_until_it_is_enabled_and_lives() {
+        let at = Timestamp::from_secs;
+        let url = EndpointUrl::parse("https://a.example/").unwrap();
+        let mut endpoint = Endpoint::new(EndpointId::from_random(1), url);
+        endpoint.note_health(Health::Well, at(1));
+        assert_eq!((endpoint.sick_since, endpoint.well_since), (None, None));
+        endpoint.note_health(Health::Sick, at(2));
+        endpoint.disable(at(3));
+        endpoint.note_health(Health::Well, at(4));
+        assert_eq!(
+            (endpoint.sick_since, endpoint.well_since),
+            (Some(at(2)), None)
+        );
+        endpoint.enabled = true;
+        endpoint.note_health(Health::Sick, at(5));
+        assert_eq!(endpoint.sick_since, Some(at(2)));
+        endpoint.note_health(Health::Well, at(6));
+        assert_eq!(
+            (endpoint.sick_since, endpoint.well_since),
+            (None, Some(at(6)))
+        );
+    }
 
     #[test]
     fn terminal_events_pass_every_filter() {

@@ -10,7 +10,11 @@
 //! - Progress keeps its distance: it is not sent before [`LaneRow::spacing`] after
 //!   the lane's last progress was. One that failed is tried again as anything is.
 //! - Once a terminal delivery waits behind a non-terminal one that has failed,
-//!   that one is tried for at most [`OVERTAKEN_AFTER`] more.
+//!   that one is tried for at most [`OVERTAKEN_AFTER`] more. While its endpoint is sick
+//!   nothing is tried, so that time stands still: it begins anew when the endpoint is
+//!   well again.
+//! - Where it is asked for, a head that has been due at a sick endpoint for longer than
+//!   `max_age` is given up. At a healthy endpoint nothing expires.
 
 use std::time::Duration;
 
@@ -41,6 +45,47 @@ pub struct LaneRow {
     pub leased: bool,
 }
 
+/// What else the rule asks of a lane and its endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneFacts {
+    /// When a progress of this lane was last sent, as far as it is known.
+    pub progress_sent_at: Option<Timestamp>,
+    /// Since when the endpoint is sick, if it is.
+    pub sick_since: Option<Timestamp>,
+    /// When the endpoint was last found to be well again.
+    pub well_since: Option<Timestamp>,
+    /// For how long a head may be due at a sick endpoint, if the time has come to give
+    /// up what was due for longer.
+    pub max_age: Option<Duration>,
+}
+
+impl LaneFacts {
+    /// From when on a row counts as overtaken by `terminal`, if it may be at all.
+    fn overtaken_at(&self, row: &LaneRow, terminal: &LaneRow, now: Timestamp) -> Option<Timestamp> {
+        if self.sick_since.is_some() {
+            return None;
+        }
+        // A time to come is of a clock that was set back since.
+        let well_since = self.well_since.filter(|&at| at <= now);
+        let waiting_since = row.first_failed_at?.max(terminal.accepted_at);
+        let waiting_since = waiting_since.max(well_since.unwrap_or(waiting_since));
+        Some(waiting_since.plus(OVERTAKEN_AFTER))
+    }
+
+    /// Whether a head that is due at `due_at` has been so for too long.
+    fn is_too_old(&self, due_at: Timestamp, now: Timestamp) -> bool {
+        let (Some(sick_since), Some(max_age)) = (self.sick_since, self.max_age) else {
+            return false;
+        };
+        now > waits_since(due_at, sick_since).plus(max_age)
+    }
+}
+
+/// Since when a head has been due at an endpoint that is sick.
+pub fn waits_since(due_at: Timestamp, sick_since: Timestamp) -> Timestamp {
+    due_at.max(sick_since)
+}
+
 /// What [`plan`] says is to be done with a lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LanePlan {
@@ -60,6 +105,8 @@ pub enum Overruled {
     Superseded,
     /// The job's terminal event has waited behind it for too long.
     Overtaken,
+    /// It has been due at a sick endpoint for too long.
+    Expired,
 }
 
 impl Overruled {
@@ -68,20 +115,20 @@ impl Overruled {
         match self {
             Self::Superseded => None,
             Self::Overtaken => Some(DeadReason::Overtaken),
+            Self::Expired => Some(DeadReason::Expired),
         }
     }
 }
 
 /// Decides over a lane's unsettled rows, in order of their sequence.
-/// `progress_sent_at` is when a progress of this lane was last sent, as far as it
-/// is known.
 ///
 /// A store with many rows may leave out those in the middle: the head, the row
 /// after each progress, and the last row decide everything.
 ///
 /// A row whose next attempt would come only after its time is up is overtaken
-/// at once: no attempt is left that waiting could serve.
-pub fn plan(rows: &[LaneRow], progress_sent_at: Option<Timestamp>, now: Timestamp) -> LanePlan {
+/// at once: no attempt is left that waiting could serve. At most one row expires:
+/// the one behind it may be one that was left out.
+pub fn plan(rows: &[LaneRow], facts: &LaneFacts, now: Timestamp) -> LanePlan {
     let mut plan = LanePlan::default();
     let mut rows = rows.to_vec();
     let last = rows.len().saturating_sub(1);
@@ -103,6 +150,7 @@ pub fn plan(rows: &[LaneRow], progress_sent_at: Option<Timestamp>, now: Timestam
         .get(last)
         .filter(|row| row.kind == EventKind::Terminal)
         .copied();
+    let mut may_expire = true;
     for (position, row) in rows.iter().enumerate() {
         if plan.settled.contains(&(position, Overruled::Superseded)) {
             continue;
@@ -110,21 +158,24 @@ pub fn plan(rows: &[LaneRow], progress_sent_at: Option<Timestamp>, now: Timestam
         if row.leased {
             break;
         }
-        let give_up_at = terminal.filter(|_| position < last).and_then(|terminal| {
-            let waiting_since = row.first_failed_at?.max(terminal.accepted_at);
-            Some(waiting_since.plus(OVERTAKEN_AFTER))
-        });
+        let terminal = terminal.as_ref().filter(|_| position < last);
+        let give_up_at = terminal.and_then(|terminal| facts.overtaken_at(row, terminal, now));
         if give_up_at.is_some_and(|give_up_at| row.due_at.max(now) > give_up_at) {
             plan.settled.push((position, Overruled::Overtaken));
             continue;
         }
         // A time to come is of a clock that was set back since; it holds nobody up.
-        let sent_at = progress_sent_at.filter(|&sent_at| sent_at <= now);
+        let sent_at = facts.progress_sent_at.filter(|&sent_at| sent_at <= now);
         let spaced = row.kind == EventKind::Progress && row.first_failed_at.is_none();
         let due_at = match sent_at.filter(|_| spaced) {
             Some(sent_at) => row.due_at.max(sent_at.plus(row.spacing)),
             None => row.due_at,
         };
+        if may_expire && facts.is_too_old(due_at, now) {
+            plan.settled.push((position, Overruled::Expired));
+            may_expire = false;
+            continue;
+        }
         plan.head = Some((position, due_at));
         break;
     }

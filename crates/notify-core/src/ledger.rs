@@ -11,7 +11,8 @@
 //! 3. applies the [`Changes`] in one transaction, and builds what is
 //!    [granted](Grant) into leases.
 //!
-//! A claim is the same with the lanes whose heads are due ([`decide_claim`]).
+//! A claim is the same with the lanes whose heads are due ([`decide_claim`]), and so is
+//! giving up what has been due at sick endpoints for too long ([`decide_expiry`]).
 //!
 //! **Guarantees.** The same rows and the same batch give the same changes. Each
 //! operation sees those before it, and one that is refused changes nothing. Every
@@ -33,11 +34,12 @@ mod settle;
 mod wants;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::endpoint::Endpoint;
 use crate::id::EndpointId;
 use crate::signing::{Keyring, RotationInProgress, Secret};
-use crate::store::{Answer, Batch, EndpointChange, Operation, Refusal, Room, Written};
+use crate::store::{Answer, Batch, EndpointChange, HealthNote, Operation, Refusal, Room, Written};
 use crate::time::Timestamp;
 
 pub use changes::{Changes, DeliveryChange, End, Grant, LaneChange, NewEvent, NewKey, NewLetter};
@@ -124,8 +126,9 @@ pub struct Decided {
     pub written: Written,
 }
 
-/// Decides over a batch, given the rows that it [wants]: first the settles, then
-/// the operations, each in order; last, heads of lanes that remain are leased.
+/// Decides over a batch, given the rows that it [wants]: first the settles and the
+/// health of endpoints, then the operations, each in order; last, heads of lanes that
+/// remain are leased.
 pub fn decide(
     now: Timestamp,
     batch: &Batch,
@@ -137,6 +140,9 @@ pub fn decide(
     for settle in &batch.settles {
         let outcome = deciding.settle(settle);
         deciding.written.settles.push(outcome);
+    }
+    for HealthNote { endpoint, health } in &batch.health {
+        deciding.alter_endpoint(*endpoint, |endpoint| endpoint.note_health(*health, now));
     }
     for operation in &batch.operations {
         let answer = deciding.operation(operation);
@@ -161,9 +167,28 @@ pub fn decide_claim(
     deciding.finish()
 }
 
+/// Decides over lanes whose heads may have been due at sick endpoints for longer than
+/// `max_age`: `rows` holds them, their jobs and their endpoints. Of each at most its
+/// head is given up; what stands behind it is asked for again.
+pub fn decide_expiry(
+    now: Timestamp,
+    max_age: Duration,
+    rows: Rows,
+    bounds: Bounds,
+    supply: &mut Supply,
+) -> Decided {
+    let mut deciding = Deciding::new(now, rows, bounds, supply);
+    deciding.max_age = Some(max_age);
+    deciding.lanes.touch_all();
+    deciding.lease(Room::default(), 0);
+    deciding.finish()
+}
+
 /// A decision in the making.
 struct Deciding<'a> {
     now: Timestamp,
+    /// For how long heads may be due at sick endpoints, if old ones are to be given up.
+    max_age: Option<Duration>,
     bounds: Bounds,
     supply: &'a mut Supply,
     rows: Rows,
@@ -177,6 +202,7 @@ impl<'a> Deciding<'a> {
         let lanes = Lanes::new(rows.take_lanes());
         Self {
             now,
+            max_age: None,
             bounds,
             supply,
             rows,
@@ -208,7 +234,11 @@ impl<'a> Deciding<'a> {
         let row = self.rows.endpoint(id)?.ok_or(Refusal::NoEndpoint)?;
         match change {
             EndpointChange::Enabled(enabled) => {
-                self.alter_endpoint(id, |endpoint| endpoint.enabled = *enabled);
+                let now = self.now;
+                self.alter_endpoint(id, |endpoint| match enabled {
+                    true => endpoint.enabled = true,
+                    false => endpoint.disable(now),
+                });
             }
             EndpointChange::Rotate {
                 secret,
@@ -233,7 +263,9 @@ impl<'a> Deciding<'a> {
         if let Some(row) = self.rows.endpoints.change(&id) {
             let mut endpoint = Endpoint::clone(&row.endpoint);
             change(&mut endpoint);
-            row.endpoint = Arc::new(endpoint);
+            if endpoint != *row.endpoint {
+                row.endpoint = Arc::new(endpoint);
+            }
         }
     }
 

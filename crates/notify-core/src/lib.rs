@@ -41,6 +41,7 @@
 //! # Ok::<(), notify_core::event::EventInvalid>(())
 //! ```
 
+pub mod breaker;
 pub mod clock;
 pub mod commit;
 pub mod delivery;

@@ -1,4 +1,5 @@
-//! How long what has ended is kept, and how much of it.
+//! How long what has ended is kept and how much of it, and how long what can't be
+//! attempted waits.
 
 mod holders;
 
@@ -9,7 +10,8 @@ use crate::time::Timestamp;
 
 pub use holders::{Holder, Holders};
 
-/// For how long what has ended is kept, and how much of it.
+/// For how long what has ended is kept and how much of it, and how long what can't be
+/// attempted waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// A job, from its terminal event or its last settled delivery, whichever
@@ -17,6 +19,9 @@ pub struct Retention {
     pub jobs: Duration,
     /// A dead letter, from when it was given up.
     pub dead_letters: Duration,
+    /// A delivery that is due at an endpoint that is sick. At a healthy one nothing is
+    /// too old.
+    pub max_age: Duration,
     /// Dead letters of one [holder](Holder): an endpoint, or a job where they came to
     /// none. The oldest leave first.
     pub dead_letters_per_endpoint_max: u64,
@@ -26,13 +31,17 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// 24 hours, and 30 days; 10,000 dead letters, and 4 GiB.
+    /// 24 hours, 30 days, and 90 days; 10,000 dead letters, and 4 GiB.
     pub const DEFAULT: Self = Self {
         jobs: Duration::from_secs(24 * 3_600),
         dead_letters: Duration::from_secs(30 * 86_400),
+        max_age: Duration::from_secs(90 * 86_400),
         dead_letters_per_endpoint_max: 10_000,
         dead_letter_bytes_max: 4 * 1024 * 1024 * 1024,
     };
+
+    /// The most lanes that one step of trimming looks at for what is too old.
+    pub const EXPIRED_PER_STEP_MAX: usize = 256;
 
     /// The latest time at which a job has ended that is past its retention at
     /// `now`; `None` if none can be.

@@ -21,6 +21,10 @@ impl RetryPolicy {
     pub const DELAY_MAX: Duration = Duration::from_secs(24 * 3600);
     /// The most retries a policy may have.
     pub const RETRIES_MAX: usize = 100;
+    /// The shortest age that is [worked out](Self::max_age).
+    pub const MAX_AGE_MIN: Duration = Duration::from_secs(10);
+    /// The longest age that a delivery may reach at a sick endpoint.
+    pub const MAX_AGE_MAX: Duration = Duration::from_secs(90 * 86_400);
     /// How much jitter may add, in percent of the wait.
     pub const JITTER_PERCENT_MAX: u32 = 20;
 
@@ -74,6 +78,16 @@ impl RetryPolicy {
     /// The sum of all waits, without jitter.
     pub fn total_delay(&self) -> Duration {
         self.schedule.iter().sum()
+    }
+
+    /// For how long a delivery waits at a sick endpoint where nothing else is said: four
+    /// times as long as all of its attempts may take at a healthy one, if each takes
+    /// `timeout`; at least [`Self::MAX_AGE_MIN`], at most [`Self::MAX_AGE_MAX`].
+    pub fn max_age(&self, timeout: Duration) -> Duration {
+        let attempts = timeout.saturating_mul(self.attempts_max());
+        let longest = self.total_delay().saturating_add(attempts);
+        let max_age = longest.saturating_mul(4);
+        max_age.clamp(Self::MAX_AGE_MIN, Self::MAX_AGE_MAX)
     }
 }
 
@@ -240,6 +254,17 @@ mod tests {
         assert_eq!(policy.total_delay(), Duration::from_secs(7));
         assert_eq!(policy.delay_after(0, 1), None);
         assert_eq!(policy.delay_after(4, 1), None);
+    }
+
+    #[test]
+    fn what_waits_at_a_sick_endpoint_waits_for_four_times_a_schedule() {
+        let secs = Duration::from_secs;
+        let library = RetryPolicy::exponential(3, secs(1)).unwrap();
+        assert_eq!(library.max_age(secs(10)), secs(4 * (7 + 4 * 10)));
+        let none = RetryPolicy::new([]).unwrap();
+        assert_eq!(none.max_age(secs(1)), secs(10));
+        let long = RetryPolicy::new([RetryPolicy::DELAY_MAX; 100]).unwrap();
+        assert_eq!(long.max_age(secs(10)), RetryPolicy::MAX_AGE_MAX);
     }
 
     #[test]

@@ -23,31 +23,43 @@
 //! came in goes out through [`poll_settle`](Scheduler::poll_settle) exactly once.
 //! What fails for a reason of our own is charged to nobody: it counts as no
 //! attempt and is postponed, for a second at first and for twice as long each time.
-//! An idle endpoint occupies no memory.
+//! An idle endpoint that is well occupies next to no memory.
+//!
+//! **Sick endpoints.** A [breaker](crate::breaker) each. What is ready for one that
+//! falls sick is given back, which costs it no attempt; there is no room for it but for
+//! its probe when that is due ([`poll_timeout`](Scheduler::poll_timeout) says when), and
+//! no more than one attempt is in flight then. A probe that fails counts as an attempt
+//! of its delivery like any other, unless it would be its last: that one is postponed,
+//! so that nothing is used up at an endpoint that has been sick for less than
+//! [`Limits::max_age`].
 //!
 //! **Not needed for correctness.** The ready deliveries here are a cache of the
 //! store's: losing the whole scheduler loses no delivery, only leases.
 
+mod ending;
+mod health;
 mod limits;
 mod own_failures;
+mod places;
+mod turns;
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use crate::clock::ClockStep;
-use crate::delivery::{Attempt, DeadReason, Delivery, LaneKey, Leased, Outcome, Settle};
+use crate::delivery::{Delivery, LaneKey, Leased, Outcome, Settle};
 use crate::endpoint::Endpoint;
 use crate::id::{DeliveryId, EndpointId};
 use crate::job::EventKind;
 use crate::map::IdMap;
-use crate::retry::{RetryPolicy, Verdict, classify};
-use crate::store::Room;
+use crate::retry::{RetryPolicy, Verdict};
+use crate::store::{HealthNote, Room};
 use crate::time::Timestamp;
-use crate::transport::{TransportError, WebhookResponse};
+use health::{Healths, Turned};
 use own_failures::OwnFailures;
+use places::{Places, Record};
 
-pub use limits::{AttemptEnd, Limits};
+pub use limits::{AttemptEnd, EndpointHealth, Limits};
 
 /// Decides what to send next. See the [module](self) for the order of calls.
 #[derive(Debug)]
@@ -64,6 +76,8 @@ pub struct Scheduler {
     bytes: u64,
     settles: VecDeque<Settle>,
     own_failures: OwnFailures,
+    healths: Healths,
+    places: Places,
     claim_wanted: bool,
     /// Whether due heads were left behind of which it is not known where, or where
     /// nothing else is known of the endpoint.
@@ -75,11 +89,27 @@ struct EndpointState {
     host: Arc<str>,
     ready: VecDeque<Leased>,
     in_flight: u32,
-    /// Whether it stands in `turns`, or in line at its host.
-    in_line: bool,
+    line: Line,
+    /// Whether it is named among those that wait for a place in doubt, rightly or not
+    /// any more.
+    is_listed: bool,
+    /// Whether its health may be known.
+    has_health: bool,
+    record: Record,
     /// Whether due heads may wait for it in the store, for want of room. Then
     /// nothing is leased to it in passing: those who have waited longest come first.
     is_behind: bool,
+}
+
+/// Where an endpoint stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    /// Nowhere.
+    Out,
+    /// In `turns`, or in line at its host.
+    Turn,
+    /// In line for a place of those that nothing vouches for.
+    InDoubt,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +122,8 @@ struct HostState {
 struct InFlight {
     leased: Leased,
     began_at: Timestamp,
+    is_vouched: bool,
+    is_probe: bool,
 }
 
 impl Scheduler {
@@ -108,6 +140,8 @@ impl Scheduler {
             bytes: 0,
             settles: VecDeque::new(),
             own_failures: OwnFailures::default(),
+            healths: Healths::new(limits.open_max(), usize_from(limits.sick_endpoints_max)),
+            places: Places::new(limits.in_flight_max),
             claim_wanted: false,
             all_behind: false,
         }
@@ -141,19 +175,62 @@ impl Scheduler {
         self.own_failures.total()
     }
 
-    /// How many more deliveries each endpoint can take: for a claim.
+    /// How an endpoint is.
+    pub fn health(&self, now: Timestamp, id: EndpointId) -> EndpointHealth {
+        let endpoint = self.endpoints.get(&id);
+        let (breaker, consecutive_failures) = self.healths.state(id, now);
+        EndpointHealth {
+            breaker,
+            in_flight: endpoint.map_or(0, |endpoint| endpoint.in_flight),
+            consecutive_failures,
+            last_success_at: match endpoint {
+                Some(endpoint) => endpoint.record.last_success_at,
+                None => self.places.last_success_at(id),
+            },
+        }
+    }
+
+    /// At how many endpoints nothing but a probe is attempted.
+    pub fn sick_endpoints(&self) -> usize {
+        self.healths.count_sick()
+    }
+
+    /// How many more deliveries each endpoint can take: for a claim. One that is sick
+    /// takes its probe, if that is due.
     pub fn room(&self) -> Room {
+        let mut room = self.room_of_the_well();
+        for id in self.healths.due() {
+            if self.may_probe(id) {
+                room.left.insert(id, 1);
+            }
+        }
+        room
+    }
+
+    fn room_of_the_well(&self) -> Room {
         let each = self.limits.ready_per_endpoint_max;
         let busy = self
             .endpoints
             .iter()
             .filter(|(_, endpoint)| !endpoint.ready.is_empty());
-        let left = busy.map(|(&id, endpoint)| (id, each.saturating_sub(len(&endpoint.ready))));
+        let left = busy.map(|(&id, endpoint)| {
+            let is_sick = endpoint.has_health && self.healths.is_sick(id);
+            let each = if is_sick { 0 } else { each };
+            (id, each.saturating_sub(len(&endpoint.ready)))
+        });
         Room {
             each,
             left: left.collect(),
+            shut: self.healths.sick(),
             bytes: self.limits.ready_bytes_max.saturating_sub(self.bytes),
         }
+    }
+
+    /// Whether the probe of one that is sick is due, and there is nothing of it here.
+    fn may_probe(&self, id: EndpointId) -> bool {
+        let is_bare =
+            |endpoint: &EndpointState| endpoint.ready.is_empty() && endpoint.in_flight == 0;
+        self.healths.is_due(id) && self.endpoints.get(&id).is_none_or(is_bare)
     }
 
     /// How many new heads each endpoint can take as they come: none where others
@@ -162,7 +239,7 @@ impl Scheduler {
         if self.all_behind {
             return Room::default();
         }
-        let mut room = self.room();
+        let mut room = self.room_of_the_well();
         let behind = self.endpoints.iter();
         let behind = behind.filter(|(_, endpoint)| endpoint.is_behind);
         room.left.extend(behind.map(|(&id, _)| (id, 0)));
@@ -174,18 +251,30 @@ impl Scheduler {
         self.bytes
     }
 
-    /// Takes in a delivery that was leased from the store.
+    /// Takes in a delivery that was leased from the store. It is given back if its
+    /// endpoint has fallen sick, and it is not its probe.
     pub fn handle_ready(&mut self, leased: Leased) {
-        self.bytes += leased.delivery().bytes();
         let delivery = leased.delivery();
         let id = delivery.lane.endpoint;
+        self.healths.meet(&delivery.endpoint);
+        if self.healths.is_sick(id) && !self.may_probe(id) {
+            self.settles
+                .push_back(leased.settle(Outcome::Released, None));
+            return;
+        }
+        self.bytes += delivery.bytes();
+        let (healths, places) = (&self.healths, &self.places);
         let endpoint = self.endpoints.entry(id).or_insert_with(|| EndpointState {
             host: delivery.endpoint.url.authority().into(),
             ready: VecDeque::new(),
             in_flight: 0,
-            in_line: false,
+            line: Line::Out,
+            is_listed: false,
+            has_health: false,
+            record: places.record_of(id),
             is_behind: false,
         });
+        endpoint.has_health = healths.is_known(id);
         endpoint.ready.push_back(leased);
         self.stand_in_line(id);
     }
@@ -197,10 +286,15 @@ impl Scheduler {
     pub fn handle_claimed(&mut self, room: &Room, is_cut: bool) {
         self.all_behind = is_cut;
         self.claim_wanted |= is_cut;
-        for endpoint in self.endpoints.values_mut() {
+        let places = &mut self.places;
+        self.endpoints.retain(|&id, endpoint| {
             endpoint.is_behind = false;
-        }
-        self.endpoints.retain(|_, endpoint| !endpoint.is_idle());
+            let is_idle = endpoint.is_idle();
+            if is_idle {
+                places.remember(id, endpoint.record);
+            }
+            !is_idle
+        });
         for (&id, _) in room.left.iter().filter(|(_, left)| **left == 0) {
             self.handle_left_waiting(id);
         }
@@ -209,6 +303,11 @@ impl Scheduler {
     /// A due head of this endpoint was left in the store, or may have been, for want
     /// of room.
     pub fn handle_left_waiting(&mut self, id: EndpointId) {
+        if self.healths.is_sick(id) {
+            // What waits there is looked for when a probe is due.
+            self.claim_wanted |= self.may_probe(id);
+            return;
+        }
         match self.endpoints.get_mut(&id) {
             Some(endpoint) => {
                 endpoint.is_behind = true;
@@ -227,6 +326,7 @@ impl Scheduler {
     /// then what is ready for it is given back; or enabled.
     pub fn handle_endpoint_changed(&mut self, endpoint: &Arc<Endpoint>) {
         self.claim_wanted |= endpoint.enabled;
+        self.healths.handle_changed(endpoint);
         let Some(state) = self.endpoints.get_mut(&endpoint.id) else {
             return;
         };
@@ -273,69 +373,56 @@ impl Scheduler {
         delivery: DeliveryId,
         end: AttemptEnd,
     ) {
-        let Some(InFlight { leased, began_at }) = self.in_flight.remove(&delivery) else {
+        let Some(in_flight) = self.in_flight.remove(&delivery) else {
             return;
         };
-        self.bytes = self.bytes.saturating_sub(leased.delivery().bytes());
-        let endpoint = leased.delivery().lane.endpoint;
-        let settle = match end {
-            AttemptEnd::Sent { at, outcome } => {
-                self.after_sending(now, leased, began_at, at, &outcome)
-            }
-            AttemptEnd::OwnFailure => self.postpone(now, leased),
-            AttemptEnd::SecretMissing => {
-                let reason = DeadReason::SecretMissing;
-                self.own_failures.forget(delivery);
-                leased.settle(Outcome::Dead { reason }, None)
-            }
-            AttemptEnd::Abandoned => {
-                self.own_failures.forget(delivery);
-                leased.settle(Outcome::Released, None)
-            }
-        };
+        let bytes = in_flight.leased.delivery().bytes();
+        self.bytes = self.bytes.saturating_sub(bytes);
+        let id = in_flight.leased.delivery().lane.endpoint;
+        self.places.give_back(in_flight.is_vouched);
+        let is_probe = in_flight.is_probe;
+        let (settle, verdict) = self.settle(now, in_flight, end);
         self.settles.push_back(settle);
-        self.free_place(endpoint);
+        let Some(endpoint) = self.endpoints.get_mut(&id) else {
+            return;
+        };
+        match verdict {
+            Some(Verdict::Delivered) => endpoint.record.handle_success(now, endpoint.in_flight),
+            Some(Verdict::Failed { .. } | Verdict::Gone) => endpoint.record.handle_failure(),
+            Some(Verdict::AddressRefused | Verdict::Ours) | None => {}
+        }
+        endpoint.in_flight = endpoint.in_flight.saturating_sub(1);
+        let host = Arc::clone(&endpoint.host);
+        let has_failed = matches!(verdict, Some(Verdict::Failed { .. }));
+        if endpoint.has_health || has_failed {
+            let turned = self.healths.handle_end(now, id, is_probe, verdict);
+            endpoint.has_health = self.healths.is_known(id);
+            self.after_turn(id, turned);
+        }
+        self.free_place(id, &host);
     }
 
-    /// Nobody is charged with an attempt that was our own failure.
-    fn postpone(&mut self, now: Timestamp, leased: Leased) -> Settle {
-        let after = self.own_failures.postpone(now, leased.delivery().id);
-        leased.settle(Outcome::Postponed { after }, None)
-    }
-
-    /// A request was sent at `began_at`, by the wall clock `at`, and this has come
-    /// of it.
-    fn after_sending(
-        &mut self,
-        now: Timestamp,
-        leased: Leased,
-        began_at: Timestamp,
-        at: Timestamp,
-        outcome: &Result<WebhookResponse, TransportError>,
-    ) -> Settle {
-        let delivery = leased.delivery().id;
-        let duration = now.since(began_at);
-        let number = leased.delivery().attempts_made.saturating_add(1);
-        let verdict = classify(outcome, at.plus(duration));
-        let Some(decided) = self.decide(delivery, number, verdict) else {
-            return self.postpone(now, leased);
+    /// Gives back what is ready for an endpoint that has fallen sick; fetches what waits
+    /// for one that is well again.
+    fn after_turn(&mut self, id: EndpointId, turned: Turned) {
+        let Some(endpoint) = self.endpoints.get_mut(&id) else {
+            return;
         };
-        self.own_failures.forget(delivery);
-        let (status, error, snippet) = match outcome {
-            Ok(answer) if verdict == Verdict::Delivered => (Some(answer.status), None, None),
-            Ok(answer) => (Some(answer.status), None, Attempt::snippet_of(&answer.body)),
-            Err(error) => (None, Some(error.to_string()), None),
-        };
-        let attempt = Attempt {
-            number,
-            at,
-            duration,
-            status,
-            error,
-            snippet,
-            next_attempt_at: None,
-        };
-        leased.settle(decided, Some(attempt))
+        match turned {
+            Turned::Nothing => {}
+            Turned::Sick => {
+                for leased in endpoint.ready.drain(..) {
+                    self.bytes = self.bytes.saturating_sub(leased.delivery().bytes());
+                    self.settles
+                        .push_back(leased.settle(Outcome::Released, None));
+                }
+            }
+            Turned::Well => {
+                endpoint.is_behind = true;
+                self.claim_wanted = true;
+            }
+            Turned::Due => self.claim_wanted = true,
+        }
     }
 
     /// The clock was set: what was reckoned by the old time is reckoned by the new.
@@ -344,49 +431,7 @@ impl Scheduler {
             in_flight.began_at = step.carry(in_flight.began_at);
         }
         self.own_failures.handle_clock_set(step);
-    }
-
-    /// The next delivery to attempt now, if any may be. It counts as in flight
-    /// until [`handle_attempt_finished`](Self::handle_attempt_finished).
-    pub fn poll_attempt(&mut self, now: Timestamp) -> Option<Delivery> {
-        if self.in_flight.len() >= usize_from(self.limits.in_flight_max) {
-            return None;
-        }
-        while let Some(id) = self.turns.pop_front() {
-            let Some(endpoint) = self.endpoints.get_mut(&id) else {
-                continue;
-            };
-            if endpoint.ready.is_empty() {
-                endpoint.in_line = false;
-                let host = Arc::clone(&endpoint.host);
-                self.forget_if_idle(id);
-                self.pass_on_place(&host);
-                continue;
-            }
-            let host = self.hosts.entry(Arc::clone(&endpoint.host)).or_default();
-            if host.in_flight >= self.limits.in_flight_per_host_max {
-                host.waiting.push_back(id);
-                continue;
-            }
-            endpoint.in_line = false;
-            let Some(leased) = endpoint.ready.pop_front() else {
-                continue;
-            };
-            endpoint.in_flight += 1;
-            host.in_flight += 1;
-            let delivery = leased.delivery().clone();
-            self.in_flight.insert(
-                delivery.id,
-                InFlight {
-                    leased,
-                    began_at: now,
-                },
-            );
-            self.after_ready_shrank(id);
-            self.stand_in_line(id);
-            return Some(delivery);
-        }
-        None
+        self.healths.handle_clock_set(step);
     }
 
     /// The next settle to write, if there is one.
@@ -394,87 +439,44 @@ impl Scheduler {
         self.settles.pop_front()
     }
 
+    /// What is to be noted of an endpoint's health with the next batch, if there is
+    /// anything.
+    pub fn poll_health(&mut self) -> Option<HealthNote> {
+        self.healths.poll_note()
+    }
+
     /// Whether to claim: the store may hold due deliveries for which there was no
-    /// room before, and an eighth of the bytes is free, so that it is worth while.
-    pub fn poll_claim(&mut self) -> bool {
+    /// room before, and an eighth of the bytes is free, so that it is worth while; or
+    /// from now on one that may be a probe.
+    pub fn poll_claim(&mut self, now: Timestamp) -> bool {
         let most = self.limits.ready_bytes_max;
+        self.claim_wanted |= self.healths.poll_due(now);
         self.bytes <= most - most / 8 && std::mem::take(&mut self.claim_wanted)
     }
 
-    /// What becomes of a delivery after its `number`th attempt; `None` if it was
-    /// no attempt, but our own failure.
-    fn decide(&self, delivery: DeliveryId, number: u32, verdict: Verdict) -> Option<Outcome> {
-        let dead = |reason| Outcome::Dead { reason };
-        Some(match verdict {
-            Verdict::Delivered => Outcome::Delivered,
-            Verdict::Gone => dead(DeadReason::Gone),
-            Verdict::AddressRefused => dead(DeadReason::AddressRefused),
-            Verdict::Ours => return None,
-            Verdict::Failed { retry_after, .. } => {
-                let mut seed = DefaultHasher::new();
-                (self.seed, delivery, number).hash(&mut seed);
-                match self.policy.delay_after(number, seed.finish()) {
-                    Some(delay) => {
-                        let after = delay.max(retry_after.unwrap_or_default());
-                        Outcome::Retry { after }
-                    }
-                    None => dead(DeadReason::Exhausted),
-                }
-            }
-        })
-    }
-
-    /// Puts an endpoint in line if it can send and is not in line already.
-    fn stand_in_line(&mut self, id: EndpointId) {
-        let Some(endpoint) = self.endpoints.get_mut(&id) else {
-            return;
-        };
-        let has_place = endpoint.in_flight < self.limits.in_flight_per_endpoint_max;
-        if has_place && !endpoint.in_line && !endpoint.ready.is_empty() {
-            endpoint.in_line = true;
-            self.turns.push_back(id);
-        }
-    }
-
-    /// An attempt to `id` is over: whoever waited for its place may have it.
-    fn free_place(&mut self, id: EndpointId) {
-        let Some(endpoint) = self.endpoints.get_mut(&id) else {
-            return;
-        };
-        endpoint.in_flight = endpoint.in_flight.saturating_sub(1);
-        let host = Arc::clone(&endpoint.host);
-        if let Some(host) = self.hosts.get_mut(&host) {
-            host.in_flight = host.in_flight.saturating_sub(1);
-        }
-        self.pass_on_place(&host);
-        self.stand_in_line(id);
-        self.forget_if_idle(id);
-    }
-
-    /// Lets the next endpoint in line at `host` try its turn.
-    fn pass_on_place(&mut self, host: &Arc<str>) {
-        let Some(state) = self.hosts.get_mut(host) else {
-            return;
-        };
-        self.turns.extend(state.waiting.pop_front());
-        if state.in_flight == 0 && state.waiting.is_empty() {
-            self.hosts.remove(host);
-        }
+    /// When [`poll_claim`](Self::poll_claim) is to be asked again, if nothing happens
+    /// before: a probe falls due.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        self.healths.next_due()
     }
 
     fn after_ready_shrank(&mut self, id: EndpointId) {
-        let Some(endpoint) = self.endpoints.get_mut(&id) else {
+        let Some(endpoint) = self.endpoints.get(&id) else {
             return;
         };
-        if endpoint.is_behind && len(&endpoint.ready) <= self.limits.ready_per_endpoint_max / 2 {
-            self.claim_wanted = true;
-        }
+        self.claim_wanted |= if endpoint.has_health && self.healths.is_sick(id) {
+            self.may_probe(id)
+        } else {
+            endpoint.is_behind && len(&endpoint.ready) <= self.limits.ready_per_endpoint_max / 2
+        };
         self.forget_if_idle(id);
     }
 
     fn forget_if_idle(&mut self, id: EndpointId) {
-        if self.endpoints.get(&id).is_some_and(EndpointState::is_idle) {
-            self.endpoints.remove(&id);
+        if self.endpoints.get(&id).is_some_and(EndpointState::is_idle)
+            && let Some(endpoint) = self.endpoints.remove(&id)
+        {
+            self.places.remember(id, endpoint.record);
         }
     }
 }
@@ -482,7 +484,7 @@ impl Scheduler {
 impl EndpointState {
     fn is_idle(&self) -> bool {
         let has_nothing = self.in_flight == 0 && self.ready.is_empty();
-        has_nothing && !self.in_line && !self.is_behind
+        has_nothing && self.line == Line::Out && !self.is_listed && !self.is_behind
     }
 }
 

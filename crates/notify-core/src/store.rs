@@ -27,8 +27,9 @@ pub use archive::{
     Counters, DeadFilter, JobView, List, Listed, PAGE_BYTES_MAX, Page, TokenHash, Trimmed,
 };
 pub use batch::{
-    Answer, Append, Appended, Batch, EndpointChange, FilterEmpty, FreshIds, Operation, Refusal,
-    RegisterWebhook, Registered, Registration, Room, StaleLease, Sweep, Swept, Webhook, Written,
+    Answer, Append, Appended, Batch, EndpointChange, FilterEmpty, FreshIds, HealthNote, Operation,
+    Refusal, RegisterWebhook, Registered, Registration, Room, StaleLease, Sweep, Swept, Webhook,
+    Written,
 };
 
 /// A boxed future, so that the traits stay object-safe.
@@ -71,7 +72,9 @@ pub trait Store: Archive {
     /// lane rule says has had its time. A recovery after a crash begins here too.
     fn claim(&self, now: Timestamp, room: Room, limit: usize) -> StoreResult<'_, Written>;
 
-    /// Forgets jobs whose retention is over, those that ended first going first,
+    /// Gives up what has been due at sick endpoints for longer than
+    /// [`Retention::max_age`], some of it, in the way that the lane rule says. Forgets
+    /// jobs whose retention is over, those that ended first going first,
     /// and dead letters whose is, by when they were given up; once there are none,
     /// those that [have to make room](crate::retention::Holders). So that a call is
     /// short it stops after the job with which it has forgotten `rows_max` rows

@@ -39,8 +39,9 @@ pub struct NotifierConfig {
     pub retry_base_ms: u64,
     /// The waits before each retry, in place of the two above.
     pub retry_schedule: Option<Vec<Span>>,
-    /// How long a webhook may wait at a sick or disabled endpoint before it is
-    /// given up. Has no effect yet, so it is refused.
+    /// How long a webhook may be due at a sick or disabled endpoint before it is
+    /// given up, and fail for a reason of our own; 1 s to 90 d. At a healthy one nothing
+    /// expires. Default: four times as long as all attempts may take, at least 10 s.
     pub max_age: Option<Span>,
     /// The deadline of one whole HTTP exchange, 1–300 s. Default 10.
     pub timeout_secs: u64,

@@ -24,10 +24,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use notify_core::commit::CommitError;
-use notify_core::schedule::Scheduler;
+use notify_core::schedule::{EndpointHealth, Scheduler};
 use notify_core::store::{Answer, Archive, FreshIds, Operation, Refusal, StoreError};
 use notify_core::transport::{DynTransport, VetError};
-use notify_core::{EndpointUrl, JobId, Store, Timestamp};
+use notify_core::{EndpointId, EndpointUrl, JobId, Store, Timestamp};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -177,6 +177,12 @@ impl Engine {
 
     pub(crate) fn is_ready(&self) -> bool {
         *self.shared.phase.borrow() == Phase::Running
+    }
+
+    /// How an endpoint is.
+    pub(crate) fn endpoint_health(&self, id: EndpointId) -> EndpointHealth {
+        let scheduler = self.shared.scheduler();
+        scheduler.health(self.shared.now(), id)
     }
 
     /// Ids for whatever an operation may create.

@@ -59,10 +59,11 @@ pub use live::EndReason;
 pub use memory::{MemoryLimits, MemoryStore};
 pub use metrics::{AttemptResult, Distribution, Metrics};
 pub use notifier::{Builder, CreatedJob, JobNotifier, JobSpec, WebhookSpec};
+pub use notify_core::schedule::EndpointHealth;
 pub use notify_core::store::{DeadFilter, JobView, List, Listed};
 pub use notify_core::{
-    Attempt, DeadLetter, DeadReason, EventId, EventRecord, JobEvent, JobId, JobStatus, Span,
-    Timestamp, Transport,
+    Attempt, DeadLetter, DeadReason, EndpointId, EventId, EventRecord, JobEvent, JobId, JobStatus,
+    Span, Timestamp, Transport,
 };
 #[cfg(feature = "sqlite")]
 pub use notify_sqlite::{OpenError, SqliteOptions, SqliteStore};

@@ -3,6 +3,7 @@
 mod builder;
 mod dead_letters;
 mod endpoints;
+mod health;
 mod webhook;
 
 use std::sync::Arc;

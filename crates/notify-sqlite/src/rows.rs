@@ -156,7 +156,7 @@ pub(crate) fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, Fault> {
     Ok(Timestamp::from_millis(unsigned(row.get(column)?)))
 }
 
-fn maybe_time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, Fault> {
+pub(crate) fn maybe_time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, Fault> {
     let millis: Option<i64> = row.get(column)?;
     Ok(millis.map(|millis| Timestamp::from_millis(unsigned(millis))))
 }

@@ -34,7 +34,9 @@
 //!   pending; only jobs without are looked at when the store is opened.
 //! - **events**: `lifecycle` counts its job's lifecycle events, up to it.
 //! - **endpoints**: `previous_secret` signs too until `previous_until`, or, without a
-//!   time, until it is replaced. `named_at` is when it was last named, up to an hour later not
+//!   time, until it is replaced. `sick_since` is set while nothing but a probe is
+//!   attempted there, or nothing at all, as while `enabled` is 0; `well_since` is when
+//!   that last ended. `named_at` is when it was last named, up to an hour later not
 //!   noted. One that nothing names is forgotten in time.
 //! - **deliveries**: `target` is 0 for the job's own endpoint and 1 for the one that
 //!   the event named; with the job's `epoch` and the `sequence` it makes the id, which
@@ -143,12 +145,14 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
   previous_until INTEGER,
   enabled INTEGER NOT NULL,
   named_at INTEGER NOT NULL,
+  sick_since INTEGER,
+  well_since INTEGER,
   crc INTEGER NOT NULL
 ) STRICT",
     ),
     (
-        "endpoints_disabled",
-        "CREATE INDEX endpoints_disabled ON endpoints (id) WHERE enabled = 0",
+        "endpoints_sick",
+        "CREATE INDEX endpoints_sick ON endpoints (id) WHERE sick_since IS NOT NULL",
     ),
     (
         "deliveries",

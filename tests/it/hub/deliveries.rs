@@ -94,7 +94,9 @@ async fn a_retry_that_falls_due_as_something_is_written_is_made() {
     for nth in 1..=32 {
         let job = format!("job-{nth}");
         let event = JobEvent::failed("x");
-        rig.notifier.notify(&job, event, Some(URL)).await.unwrap();
+        // An endpoint each: one that fails every other time would be left alone.
+        let url = format!("{URL}/{nth}");
+        rig.notifier.notify(&job, event, Some(&url)).await.unwrap();
         rig.run_for(SECOND / 2).await;
         let list = List {
             limit: 1,

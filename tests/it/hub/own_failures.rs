@@ -4,8 +4,8 @@ use std::sync::Mutex;
 
 use notify_core::delivery::{DeliveryState, DeliveryView};
 use notify_core::store::{List, StoreError};
-use notify_core::{Transport, TransportError};
-use notify_hub::{JobEvent, MemoryStore};
+use notify_core::{Span, Transport, TransportError};
+use notify_hub::{DeadReason, JobEvent, MemoryStore};
 use notify_tests::hooked_store::{HookedStore, Moment};
 use tokio::time::Instant;
 
@@ -66,6 +66,7 @@ async fn only_delivery(notifier: &JobNotifier) -> DeliveryView {
 fn without_retries() -> NotifierConfig {
     NotifierConfig {
         max_retries: 0,
+        max_age: Some(Span(Duration::from_secs(3_600))),
         ..config()
     }
 }
@@ -103,6 +104,32 @@ async fn our_own_failure_is_charged_to_nobody() {
         );
         assert!(notifier.dead_letters().await.unwrap().is_empty());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_for_a_reason_of_our_own_for_too_long_is_given_up() {
+    let asked = Arc::<Mutex<Vec<Instant>>>::default();
+    let transport = Failing {
+        how: Fails::SaysSo,
+        times: usize::MAX,
+        then: &[],
+        asked: Arc::clone(&asked),
+    };
+    let config = NotifierConfig {
+        max_age: Some(Span(Duration::from_secs(100))),
+        ..config()
+    };
+    let builder = JobNotifier::builder(config).transport(transport);
+    let notifier = builder.clock(TokioClock::new()).build().unwrap();
+    let told = notifier.notify("job-1", JobEvent::queued(), Some(URL));
+    told.await.unwrap();
+    tokio::time::sleep(Duration::from_secs(99)).await;
+    assert!(notifier.dead_letters().await.unwrap().is_empty());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let [letter] = &notifier.dead_letters().await.unwrap()[..] else {
+        panic!()
+    };
+    assert_eq!((letter.reason, letter.attempts), (DeadReason::Internal, 0));
 }
 
 #[tokio::test(start_paused = true)]

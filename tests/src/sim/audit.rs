@@ -11,6 +11,7 @@ mod attempts;
 mod books;
 mod changes;
 mod fairness;
+mod health;
 mod invariant;
 mod settles;
 mod walks;
@@ -31,8 +32,10 @@ use notify_core::{
 };
 
 use super::plan::Plan;
+use health::Wards;
 use walks::Walk;
 
+pub(super) use health::Said;
 pub use invariant::Invariant;
 
 /// What was not as it must be.
@@ -63,6 +66,7 @@ pub(super) struct Audit {
     /// URLs of endpoints with secrets of their own.
     own_secrets: BTreeSet<String>,
     walks: BTreeMap<u64, Walk>,
+    wards: Wards,
     /// How many writes and claims the store has carried out.
     batches: u64,
     last: Option<Moment>,
@@ -85,6 +89,8 @@ struct Rules {
     pending_max: usize,
     pending_per_endpoint_max: usize,
     job_retention: u64,
+    max_age: u64,
+    in_flight_max: usize,
     has_global_secret: bool,
 }
 
@@ -102,6 +108,8 @@ pub(super) struct Account {
     pub(super) attempts: u64,
     pub(super) duplicates: u64,
     pub(super) passed: u64,
+    pub(super) expired: u64,
+    pub(super) overtaken: u64,
 }
 
 /// One incarnation of a job.
@@ -149,6 +157,8 @@ pub(super) struct Row {
     own_failures: u32,
     /// Whether its last attempt that ended did so for such a reason.
     ours: bool,
+    /// Whether its last attempt was the probe of a sick endpoint.
+    is_probe: bool,
     /// Attempts of this generation that began, and that were settled.
     begun: u32,
     settled: u32,
@@ -200,6 +210,8 @@ impl Audit {
                 pending_max: plan.memory.pending_deliveries_max,
                 pending_per_endpoint_max: plan.memory.pending_per_endpoint_max,
                 job_retention: millis(plan.retention.jobs),
+                max_age: millis(plan.retention.max_age),
+                in_flight_max: plan.limits.in_flight_max as usize,
                 has_global_secret: plan.operator_secret.is_some(),
             },
             jobs: BTreeMap::new(),
@@ -208,6 +220,7 @@ impl Audit {
             disabled: BTreeSet::new(),
             own_secrets: BTreeSet::new(),
             walks: BTreeMap::new(),
+            wards: Wards::default(),
             batches: 0,
             last: None,
             changed_at: 0,
@@ -304,6 +317,7 @@ impl Audit {
             let head = *kept.waiting.first()?;
             let row = self.rows.get(&head)?;
             let free = row.lease.is_none() && !self.disabled.contains(&lane.endpoint);
+            let free = free && !self.is_held_back(lane.endpoint, then);
             // What was ahead of it, or its endpoint, has changed no later than this.
             let due_at = kept.due_latest + self.rules.progress_min_interval;
             (free && due_at < then && self.changed_at < then).then_some(head)

@@ -45,16 +45,22 @@ pub(super) struct Plan {
     /// Breaks come so far apart, in milliseconds, on average.
     pub(super) break_millis: u64,
     pub(super) fault_phase_millis: u64,
+    /// How many times slower than in other worlds things happen: so slow that breakers
+    /// open, probes are made and what waits grows too old.
+    pub(super) slowness: u64,
 }
 
 impl Plan {
     /// `None` only if a constant here broke a rule of the core.
     pub(super) fn draw(rng: &mut Rng) -> Option<Self> {
+        let max_age = Duration::from_secs(*rng.pick(&[20, 60, 200, 86_400])?);
         let limits = Limits {
             in_flight_per_endpoint_max: rng.small(1, 3),
             in_flight_per_host_max: rng.small(1, 4),
             in_flight_max: rng.small(2, 6),
             ready_per_endpoint_max: *rng.pick(&[1, 2, 3, 4, 16])?,
+            sick_endpoints_max: 64,
+            max_age,
             ready_bytes_max: *rng.pick(&[1, 2_000, 5_000, u64::MAX, u64::MAX])?,
         };
         let retries = rng.between(0, 4);
@@ -67,9 +73,14 @@ impl Plan {
             EndpointUrl::parse(&format!("https://h{host}.example/{number}")).ok()
         });
         let urls = urls.collect::<Option<Vec<_>>>()?;
+        let slowness = *rng.pick(&[1, 1, 1, 40])?;
+        let is_slow = slowness > 1;
         let failing = urls.iter().map(|_| {
-            let sick = rng.percent(30);
-            rng.between(0, if sick { 95 } else { 40 })
+            let sick = rng.percent(if is_slow { 60 } else { 30 });
+            match sick && is_slow {
+                true => *rng.pick(&[95, 100]).unwrap_or(&100),
+                false => rng.between(0, if sick { 95 } else { 40 }),
+            }
         });
         let failing = failing.collect();
         let jobs = (0..rng.between(1, 8)).map(|number| JobId::parse(&format!("job-{number}")).ok());
@@ -104,6 +115,7 @@ impl Plan {
             retention: Retention {
                 jobs: Duration::from_secs(*rng.pick(&[1, 20, 86_400])?),
                 dead_letters: Duration::from_secs(30 * 86_400),
+                max_age,
                 ..Retention::DEFAULT
             },
             store_millis_max: *rng.pick(&[0, 3, 40])?,
@@ -118,9 +130,10 @@ impl Plan {
             unsendable: *rng.pick(&[0, 10])?,
             many_letters: *rng.pick(&[0, 0, 0, 0, 15])?,
             clock_wrong: *rng.pick(&[0, 0, 30])?,
-            productions: rng.between(3, 14),
-            break_millis: *rng.pick(&[300, 1_500, 6_000])?,
-            fault_phase_millis: rng.between(2_000, 20_000),
+            productions: rng.between(3, 14) * if is_slow { 3 } else { 1 },
+            break_millis: *rng.pick(&[300, 1_500, 6_000])? * slowness,
+            fault_phase_millis: rng.between(2_000, 20_000) * slowness,
+            slowness,
         })
     }
 }

@@ -86,6 +86,24 @@ pub enum Sabotage {
     ChargePanics,
     /// The scheduler does not hear that an endpoint was disabled.
     SendToDisabled,
+    /// What speaks against an endpoint counts against the message.
+    BlameMessages,
+    /// A `Retry-After` is heeded for its delivery alone.
+    IgnorePacing,
+    /// What is ready for an endpoint that falls sick is sent nevertheless.
+    SendToTheSick,
+    /// The store is not told who is sick.
+    KeepSicknessSecret,
+    /// The store is told that whoever is sick is well.
+    CallTheSickWell,
+    /// Endpoints that do not serve take all places.
+    TakeAllPlaces,
+    /// What is too old is kept.
+    NeverExpire,
+    /// What waits at a sick endpoint is given up at once.
+    ExpireEarly,
+    /// A probe's last attempt is used up like any other.
+    UseUpProbes,
 }
 
 impl Sabotage {
@@ -102,6 +120,13 @@ impl Sabotage {
                     reason: DeadReason::Exhausted,
                 },
             ) => at_once,
+            (Self::UseUpProbes, Outcome::Postponed { after })
+                if after >= Duration::from_secs(30) =>
+            {
+                Outcome::Dead {
+                    reason: DeadReason::Exhausted,
+                }
+            }
             (_, outcome) => outcome,
         };
     }
@@ -121,6 +146,19 @@ impl Sabotage {
                 },
             )
             | (Self::ChargePanics, AttemptEnd::OwnFailure) => Err(TransportError::Connect),
+            (Self::BlameMessages, AttemptEnd::Sent { outcome, .. }) if speaks_against(outcome) => {
+                Ok(WebhookResponse {
+                    status: 404,
+                    ..WebhookResponse::default()
+                })
+            }
+            (Self::IgnorePacing, AttemptEnd::Sent { outcome, .. }) => {
+                let outcome = outcome.clone();
+                outcome.map(|answer| WebhookResponse {
+                    retry_after: None,
+                    ..answer
+                })
+            }
             _ => return end,
         };
         AttemptEnd::Sent { at, outcome }
@@ -147,8 +185,14 @@ impl Sabotage {
         }
     }
 
-    /// Falsifies how much room the store is told of.
+    /// Falsifies what the store is told.
     pub(super) fn work(self, work: Work, scheduler: &Scheduler) -> Work {
+        if let (Self::KeepSicknessSecret, Work::Write(batch)) = (self, &work) {
+            return Work::Write(Arc::new(Batch {
+                health: Vec::new(),
+                ..Batch::clone(batch)
+            }));
+        }
         if self == Self::IgnoreBytes {
             return match work {
                 Work::Claim { mut room, limit } => {
@@ -179,5 +223,14 @@ impl Sabotage {
             Work::Claim { limit, .. } if self == Self::IgnoreRoom => Work::Claim { room, limit },
             work => work,
         }
+    }
+}
+
+/// Whether an attempt that ended so speaks against its endpoint, and asks for nothing.
+fn speaks_against(outcome: &Result<WebhookResponse, TransportError>) -> bool {
+    match outcome {
+        Ok(answer) => answer.status >= 500 && answer.retry_after.is_none(),
+        Err(TransportError::Refused(_) | TransportError::Internal(_)) => false,
+        Err(_) => true,
     }
 }

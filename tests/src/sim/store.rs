@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use notify_core::clock::ClockStep;
 use notify_core::delivery::{DeadReason, Delivery, LaneKey, Lease, Leased, Outcome, Settle};
-use notify_core::endpoint::Endpoint;
+use notify_core::endpoint::{Endpoint, Health};
 use notify_core::retention::Retention;
 use notify_core::store::{
     Answer, Appended, Batch, Operation, Refusal, Room, StaleLease, Store, Swept, Trimmed, Webhook,
@@ -73,6 +73,11 @@ impl SimStore {
         for operation in &mut batch.operations {
             self.falsify(operation);
         }
+        if self.sabotage == Sabotage::CallTheSickWell {
+            for note in &mut batch.health {
+                note.health = Health::Well;
+            }
+        }
         let ended: Vec<_> = batch.settles.iter().map(|settle| settle.delivery).collect();
         let operations = batch.operations.clone();
         let written = at_once(self.memory.write(now, Arc::new(batch))).unwrap_or_default();
@@ -99,6 +104,14 @@ impl SimStore {
         let retention = match self.sabotage {
             Sabotage::ForgetEarly => Retention {
                 jobs: Duration::ZERO,
+                ..retention
+            },
+            Sabotage::NeverExpire => Retention {
+                max_age: Duration::MAX,
+                ..retention
+            },
+            Sabotage::ExpireEarly => Retention {
+                max_age: Duration::ZERO,
                 ..retention
             },
             _ => retention,

@@ -10,9 +10,10 @@ mod sending;
 mod storing;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use notify_core::Timestamp;
 use notify_core::delivery::Settle;
+use notify_core::{DeliveryId, Timestamp};
 
 use self::operating::Secrets;
 use self::process::Process;
@@ -56,6 +57,9 @@ pub(super) struct World {
     stale: Vec<(u64, Settle)>,
     /// What the last process went by when it ended, and when that was.
     last_time: Option<(Timestamp, u64)>,
+    /// For a sabotage: how long receivers asked to be left alone, where only the
+    /// delivery does so.
+    unpaced: BTreeMap<DeliveryId, Duration>,
     productions_left: u64,
     next_number: u64,
     healing: bool,
@@ -85,6 +89,7 @@ impl World {
             secrets: Vec::new(),
             stale: Vec::new(),
             last_time: None,
+            unpaced: BTreeMap::new(),
             productions_left: plan.productions,
             next_number: 0,
             healing: false,
@@ -194,11 +199,12 @@ impl World {
     fn drain_millis_max(&mut self) -> u64 {
         let now = self.agenda.now();
         let wait = self.audit.last_due().unwrap_or(now).saturating_sub(now);
+        let probe = self.audit.last_probe().unwrap_or(now).saturating_sub(now);
         self.audit
             .check(wait <= 29 * 3_600_000, Invariant::I16, || {
                 format!("a delivery is due only in {wait} ms")
             });
-        wait.saturating_add(15 * 60_000)
+        wait.saturating_add(probe).saturating_add(15 * 60_000)
     }
 
     /// At the end nothing is pending, nothing is held, and every reader has read
@@ -242,6 +248,8 @@ impl World {
         self.figures.unsent = account.unsent;
         self.figures.backlog_full = account.backlog_full;
         self.figures.passed = account.passed;
+        self.figures.expired = account.expired;
+        self.figures.overtaken = account.overtaken;
         self.figures.duplicates = account.duplicates;
     }
 

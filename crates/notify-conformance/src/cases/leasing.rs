@@ -240,7 +240,10 @@ pub async fn a_disabled_endpoint_is_not_attempted(factory: &impl StoreFactory) {
     assert_eq!(rig.claim_one().await.delivery().endpoint.url, url("b"));
     assert_eq!(rig.pending().await, 3);
     assert!(change(true).await.unwrap().unwrap().enabled);
-    assert_eq!(rig.claim().await.len(), 2);
+    // It is asked gently: the next one comes when the first has been settled.
+    for _ in 0..2 {
+        rig.settle(rig.claim_one().await, Outcome::Delivered).await;
+    }
 }
 
 pub async fn a_receiver_that_is_gone_is_disabled_at_once(factory: &impl StoreFactory) {
@@ -261,6 +264,7 @@ pub async fn a_receiver_that_is_gone_is_disabled_at_once(factory: &impl StoreFac
             settles,
             operations: ask::appends(appends),
             may_lease: everywhere(),
+            ..Batch::default()
         })
         .await;
     assert_eq!(written.died, [DeadReason::Gone]);

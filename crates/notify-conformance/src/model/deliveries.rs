@@ -149,9 +149,9 @@ impl Model {
             return;
         };
         if reason == DeadReason::Gone {
-            let endpoints = self.endpoints.iter_mut();
-            for endpoint in endpoints.filter(|endpoint| endpoint.url == delivery.url) {
-                endpoint.enabled = false;
+            let endpoint = self.endpoint_at(&delivery.url).map(|endpoint| endpoint.id);
+            if let Some(endpoint) = endpoint {
+                self.enable(now, endpoint, false);
             }
         }
         let number = self.next_number();

@@ -45,10 +45,28 @@ impl Model {
     }
 
     /// Says whether deliveries are attempted; the endpoint afterwards.
-    pub fn enable(&mut self, id: EndpointId, enabled: bool) -> Option<&Endpoint> {
+    pub fn enable(&mut self, now: Timestamp, id: EndpointId, enabled: bool) -> Option<&Endpoint> {
         let endpoint = self.endpoints.iter_mut().find(|it| it.id == id)?;
         endpoint.enabled = enabled;
+        if !enabled && endpoint.sick_since.is_none() {
+            endpoint.sick_since = Some(now);
+        }
         Some(endpoint)
+    }
+
+    /// Says how an endpoint is. One that is disabled is sick for as long as it is.
+    pub fn examine(&mut self, now: Timestamp, id: EndpointId, is_sick: bool) {
+        let Some(endpoint) = self.endpoints.iter_mut().find(|it| it.id == id) else {
+            return;
+        };
+        if is_sick {
+            // Not since a time that is yet to come.
+            let since = endpoint.sick_since.unwrap_or(now);
+            endpoint.sick_since = Some(since.min(now));
+        } else if endpoint.enabled && endpoint.sick_since.is_some() {
+            endpoint.sick_since = None;
+            endpoint.well_since = Some(now);
+        }
     }
 
     /// Gives it another secret; the one before is active for a while. Up to two are,
@@ -109,6 +127,8 @@ impl Model {
                 url: url.clone(),
                 keyring: None,
                 enabled: true,
+                sick_since: None,
+                well_since: None,
             });
             self.endpoints.len() - 1
         });

@@ -1,5 +1,7 @@
 //! Lanes: who waits for whom, who gives way, and who may be attempted.
 
+use std::time::Duration;
+
 use notify_core::delivery::DeadReason;
 use notify_core::job::EventKind;
 use notify_core::{DeliveryId, EndpointId, Timestamp};
@@ -17,10 +19,40 @@ impl Model {
         mut take_room: impl FnMut(EndpointId, u32) -> bool,
     ) -> Vec<Leased> {
         let mut leased = Vec::new();
+        let mut lanes: Vec<&Lane> = lanes.iter().collect();
+        lanes.sort_by_key(|lane| {
+            let head = self.waiting(lane).first().and_then(|id| self.delivery(*id));
+            (self.head_due(now, lane), head.map(|head| head.number))
+        });
         for lane in lanes {
-            leased.extend(self.lease_head(now, lane, &mut take_room));
+            leased.extend(self.lease_head(now, lane, &leased, &mut take_room));
         }
         leased
+    }
+
+    /// Gives up heads that have been due at sick endpoints for longer than `max_age`,
+    /// and what stands behind them; how many those are.
+    pub fn expire(&mut self, now: Timestamp, max_age: Duration) -> u64 {
+        let mut expired = 0;
+        loop {
+            // Those that have waited longest go first, and then what stood behind them.
+            let mut too_old = self.heads(now);
+            too_old.retain(|(due_at, lane)| {
+                let sick_since = self.endpoint_at(&lane.url).and_then(|it| it.sick_since);
+                sick_since.is_some_and(|since| now > since.max(*due_at).plus(max_age))
+            });
+            too_old.sort_by_key(|(due_at, _)| *due_at);
+            if too_old.is_empty() {
+                return expired;
+            }
+            for (_, lane) in too_old {
+                if let Some(&id) = self.waiting(&lane).first() {
+                    self.give_up(now, id, DeadReason::Expired);
+                    expired += 1;
+                }
+                self.apply_rule(now, &lane);
+            }
+        }
     }
 
     /// Leases due heads of all lanes, the oldest first, at most `limit`; and
@@ -40,7 +72,7 @@ impl Model {
                 break;
             }
             self.apply_rule(now, &lane);
-            leased.extend(self.lease_head(now, &lane, &mut take_room));
+            leased.extend(self.lease_head(now, &lane, &leased, &mut take_room));
         }
         leased
     }
@@ -61,7 +93,9 @@ impl Model {
     /// - A progress that waits gives way to anything newer; a newer progress is due
     ///   when it was.
     /// - Once a job's end waits behind deliveries that have failed, each of them is
-    ///   tried for a minute more; one that would only be tried later, never.
+    ///   tried for a minute more; one that would only be tried later, never. While the
+    ///   endpoint is sick the minute stands still; it begins anew when that is well
+    ///   again.
     pub(super) fn apply_rule(&mut self, now: Timestamp, lane: &Lane) {
         let waiting = self.waiting(lane);
         for pair in waiting.windows(2) {
@@ -85,6 +119,12 @@ impl Model {
             return;
         };
         let ended_at = end.accepted_at;
+        let endpoint = self.endpoint_at(&lane.url);
+        if endpoint.is_some_and(|endpoint| endpoint.sick_since.is_some()) {
+            return;
+        }
+        let well_since = endpoint.and_then(|endpoint| endpoint.well_since);
+        let well_since = well_since.filter(|since| *since <= now).unwrap_or(ended_at);
         for id in waiting {
             let Some(delivery) = self.delivery(id) else {
                 break;
@@ -92,7 +132,10 @@ impl Model {
             let Some(failed_at) = delivery.first_failed_at else {
                 break;
             };
-            let give_up_at = failed_at.max(ended_at).plus(OVERTAKEN_AFTER);
+            let give_up_at = failed_at
+                .max(ended_at)
+                .max(well_since)
+                .plus(OVERTAKEN_AFTER);
             if delivery.lease.is_some() || now.max(delivery.due_at) <= give_up_at {
                 break;
             }
@@ -104,10 +147,17 @@ impl Model {
         &mut self,
         now: Timestamp,
         lane: &Lane,
+        others: &[Leased],
         take_room: &mut impl FnMut(EndpointId, u32) -> bool,
     ) -> Option<Leased> {
         let due_at = self.head_due(now, lane)?;
-        let endpoint = self.endpoint_at(&lane.url)?.id;
+        let endpoint = self.endpoint_at(&lane.url)?;
+        // At a sick one there is one attempt at a time.
+        let is_tried = others.iter().any(|other| other.delivery.url == lane.url);
+        if endpoint.sick_since.is_some() && is_tried {
+            return None;
+        }
+        let endpoint = endpoint.id;
         let head = *self.waiting(lane).first()?;
         let json_bytes = self.delivery(head)?.record.json_bytes();
         if due_at > now || !self.is_enabled(lane) || !take_room(endpoint, json_bytes) {

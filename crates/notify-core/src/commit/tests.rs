@@ -21,6 +21,9 @@ const LIMITS: CommitLimits = CommitLimits {
     trim_rows_max: 10,
 };
 
+/// By the scheduler's clock.
+const NOW: Timestamp = Timestamp::from_secs(1_712_534_400);
+
 const RETENTION: Retention = Retention {
     jobs: Duration::from_secs(86_400),
     dead_letters: Duration::from_secs(86_400),
@@ -34,7 +37,7 @@ const fn ms(millis: u64) -> Duration {
 /// A committer and its scheduler; the first claim and trim are through.
 fn begun() -> (Committer<u64>, Scheduler) {
     let (mut committer, mut scheduler) = new();
-    let work = committer.poll_work(ms(0), &mut scheduler);
+    let work = committer.poll_work(ms(0), NOW, &mut scheduler);
     assert!(matches!(work, Work::Claim { .. }), "{work:?}");
     committer.handle_claimed(Written::default(), &mut scheduler);
     check_trims(&mut committer, &mut scheduler, ms(0));
@@ -126,7 +129,7 @@ fn check_writes(
     scheduler: &mut Scheduler,
     at: Duration,
 ) -> Arc<Batch> {
-    match committer.poll_work(at, scheduler) {
+    match committer.poll_work(at, NOW, scheduler) {
         Work::Write(batch) => batch,
         other => panic!("{other:?} instead of a write"),
     }
@@ -134,7 +137,7 @@ fn check_writes(
 
 #[track_caller]
 fn check_claims(committer: &mut Committer<u64>, scheduler: &mut Scheduler, at: Duration) {
-    let work = committer.poll_work(at, scheduler);
+    let work = committer.poll_work(at, NOW, scheduler);
     let Work::Claim { limit, .. } = work else {
         panic!("{work:?} instead of a claim");
     };
@@ -144,7 +147,7 @@ fn check_claims(committer: &mut Committer<u64>, scheduler: &mut Scheduler, at: D
 
 #[track_caller]
 fn check_trims(committer: &mut Committer<u64>, scheduler: &mut Scheduler, at: Duration) {
-    let work = committer.poll_work(at, scheduler);
+    let work = committer.poll_work(at, NOW, scheduler);
     let Work::Trim { rows_max, .. } = work else {
         panic!("{work:?} instead of a step of trimming");
     };
@@ -159,7 +162,7 @@ fn check_waits(
     at: Duration,
     until: Duration,
 ) {
-    match committer.poll_work(at, scheduler) {
+    match committer.poll_work(at, NOW, scheduler) {
         Work::Wait(time) => assert_eq!(time, until),
         other => panic!("{other:?} instead of waiting"),
     }
@@ -208,7 +211,7 @@ fn claiming_writing_and_trimming_take_turns() {
     let mut at = ms(1_000);
     let turns = (0..10).map(|_| {
         scheduler.handle_left_waiting(EndpointId::from_random(99));
-        match committer.poll_work(at, &mut scheduler) {
+        match committer.poll_work(at, NOW, &mut scheduler) {
             Work::Claim { .. } => {
                 committer.handle_claimed(Written::default(), &mut scheduler);
                 'c'
@@ -222,6 +225,7 @@ fn claiming_writing_and_trimming_take_turns() {
             Work::Trim { .. } => {
                 at += ms(10);
                 let trimmed = Trimmed {
+                    expired: 0,
                     forgotten: 1,
                     more: true,
                     ..Trimmed::default()
@@ -241,7 +245,7 @@ fn nothing_is_forgotten_while_the_clock_may_be_wrong() {
     committer.handle_phase(CommitPhase::Draining);
     for (at, kept) in [(1, 1_000 * 366), (601, 1)] {
         let at = ms(at * 1_000);
-        let Work::Trim { retention, .. } = committer.poll_work(at, &mut scheduler) else {
+        let Work::Trim { retention, .. } = committer.poll_work(at, NOW, &mut scheduler) else {
             panic!("it is time to trim");
         };
         assert_eq!(retention.jobs.as_secs() / 86_400, kept);
@@ -254,7 +258,7 @@ fn nothing_is_forgotten_while_the_clock_may_be_wrong() {
     };
     committer.handle_clock_set(ms(602_000), step);
     let at = ms(1_300_000);
-    let Work::Trim { retention, .. } = committer.poll_work(at, &mut scheduler) else {
+    let Work::Trim { retention, .. } = committer.poll_work(at, NOW, &mut scheduler) else {
         panic!("it is time to trim");
     };
     assert_eq!(retention.jobs.as_secs() / 86_400, 2, "its own and the step");
@@ -304,7 +308,7 @@ fn a_walk_over_dead_letters_goes_on_until_it_is_through_and_is_answered_once() {
         });
         assert_eq!(swept, (step == 3).then_some(through));
     }
-    let batch = committer.poll_work(ms(0), &mut scheduler);
+    let batch = committer.poll_work(ms(0), NOW, &mut scheduler);
     assert!(matches!(batch, Work::Wait(_)), "{batch:?}");
 }
 
@@ -354,7 +358,7 @@ fn nothing_is_claimed_while_the_bytes_are_used_up() {
     };
     let mut scheduler = Scheduler::new(limits, policy, 1);
     let mut committer: Committer<u64> = Committer::new(LIMITS, RETENTION);
-    let Work::Claim { room, .. } = committer.poll_work(ms(0), &mut scheduler) else {
+    let Work::Claim { room, .. } = committer.poll_work(ms(0), NOW, &mut scheduler) else {
         panic!("no claim");
     };
     assert_eq!(room.bytes, 1);

@@ -23,6 +23,90 @@ fn row(sequence: u64, kind: EventKind, secs: u64) -> LaneRow {
 
 use EventKind::{Lifecycle, Progress, Terminal};
 
+/// At an endpoint that was never sick.
+fn plan(rows: &[LaneRow], progress_sent_at: Option<Timestamp>, now: Timestamp) -> LanePlan {
+    let facts = LaneFacts {
+        progress_sent_at,
+        ..LaneFacts::default()
+    };
+    super::plan(rows, &facts, now)
+}
+
+#[test]
+fn the_minute_stands_still_while_the_endpoint_is_sick_and_begins_anew() {
+    let failing = LaneRow {
+        first_failed_at: Some(at(90)),
+        ..row(1, Lifecycle, 80)
+    };
+    let rows = [failing, row(2, Terminal, 100)];
+    let sick = LaneFacts {
+        sick_since: Some(at(120)),
+        ..LaneFacts::default()
+    };
+    assert_eq!(super::plan(&rows, &sick, at(900)).head, Some((0, at(80))));
+    let well = |at_secs| LaneFacts {
+        well_since: Some(at(at_secs)),
+        ..LaneFacts::default()
+    };
+    assert_eq!(
+        super::plan(&rows, &well(900), at(960)).head,
+        Some((0, at(80)))
+    );
+    let late = super::plan(&rows, &well(900), at(961));
+    assert_eq!(late.settled, [(0, Overruled::Overtaken)]);
+    // It was well again before, or will be by a clock that was set back.
+    for well_since in [95, 5_000] {
+        let late = super::plan(&rows, &well(well_since), at(161));
+        assert_eq!(late.settled, [(0, Overruled::Overtaken)]);
+    }
+}
+
+#[test]
+fn a_head_that_is_due_at_a_sick_endpoint_for_too_long_expires() {
+    let facts = LaneFacts {
+        sick_since: Some(at(50)),
+        max_age: Some(Duration::from_secs(10)),
+        ..LaneFacts::default()
+    };
+    let rows = [
+        row(1, Lifecycle, 20),
+        row(2, Lifecycle, 20),
+        row(3, Terminal, 55),
+    ];
+    assert_eq!(super::plan(&rows, &facts, at(60)).settled, []);
+    // One at a time: the next may be one that is out of sight.
+    let late = super::plan(&rows, &facts, at(99));
+    assert_eq!(late.settled, [(0, Overruled::Expired)]);
+    assert_eq!(late.head, Some((1, at(20))));
+    // Due later than the endpoint fell sick: it waits from then on.
+    assert_eq!(super::plan(&rows[2..], &facts, at(65)).settled, []);
+    let late = super::plan(&rows[2..], &facts, at(66));
+    assert_eq!((late.settled.len(), late.head), (1, None));
+    // Nothing expires that is not due, is being attempted, or is asked for elsewhere.
+    let later = LaneRow {
+        due_at: at(500),
+        ..rows[0]
+    };
+    let leased = LaneRow {
+        leased: true,
+        ..rows[0]
+    };
+    for head in [later, leased] {
+        assert_eq!(super::plan(&[head, rows[2]], &facts, at(400)).settled, []);
+    }
+    let never = LaneFacts {
+        max_age: None,
+        ..facts
+    };
+    let healthy = LaneFacts {
+        sick_since: None,
+        ..facts
+    };
+    for facts in [never, healthy] {
+        assert_eq!(super::plan(&rows, &facts, at(9_999)).settled, []);
+    }
+}
+
 #[test]
 fn only_the_head_can_be_leased() {
     let rows = [

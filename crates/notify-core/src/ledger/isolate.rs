@@ -110,6 +110,7 @@ fn part_of(batch: &Batch, places: &[usize]) -> Batch {
             .iter()
             .filter_map(|place| batch.settles.get(*place).cloned())
             .collect(),
+        health: batch.health.clone(),
         operations: places.iter().filter_map(operation).cloned().collect(),
         may_lease: batch.may_lease.clone(),
     }

@@ -5,7 +5,7 @@ use super::changes::{Changes, DeliveryChange, End, Grant, LaneChange};
 use super::rows::{DeliveryRow, LaneRows};
 use crate::delivery::{Attempt, DeadReason, LaneKey, Lease};
 use crate::event::EventRecord;
-use crate::lane::{self, LaneRow};
+use crate::lane::{self, LaneFacts, LaneRow};
 use crate::map::{IdMap, IdSet};
 use crate::store::Room;
 use crate::time::Timestamp;
@@ -213,10 +213,18 @@ impl Deciding<'_> {
     /// Carries out the [lane rule](lane::plan). The head that remains and when it
     /// may be attempted, unless it is leased.
     pub(super) fn rule(&mut self, key: &LaneKey) -> Option<(u64, Timestamp)> {
-        let now = self.now;
+        let (now, max_age) = (self.now, self.max_age);
+        let endpoint = self.rows.endpoint(key.endpoint).ok().flatten();
+        let endpoint = endpoint.map(|row| &row.endpoint);
         let lane = self.lanes.get(key)?;
+        let facts = LaneFacts {
+            progress_sent_at: lane.progress_sent_at,
+            sick_since: endpoint.and_then(|endpoint| endpoint.sick_since),
+            well_since: endpoint.and_then(|endpoint| endpoint.well_since),
+            max_age,
+        };
         let rows: Vec<LaneRow> = lane.rows.iter().map(|held| held.row.lane_row()).collect();
-        let plan = lane::plan(&rows, lane.progress_sent_at, now);
+        let plan = lane::plan(&rows, &facts, now);
         let number = |position: usize| Some(lane.rows.get(position)?.row.number);
         let head = plan
             .head
@@ -265,6 +273,7 @@ impl Deciding<'_> {
         }
         due.sort_unstable();
         let mut left_waiting = IdSet::default();
+        let mut probes = IdSet::default();
         for (_, number, place) in due {
             let Some(lane) = self.lanes.lanes.get_mut(place) else {
                 continue;
@@ -282,11 +291,17 @@ impl Deciding<'_> {
             let Some(held) = lane.find(|row| row.number == number) else {
                 continue;
             };
-            if !room.take(id, held.row.json_bytes) {
+            // One that is sick begins with its probe, whatever room there is.
+            let is_sick = endpoint.endpoint.sick_since.is_some();
+            let is_tried = is_sick && probes.contains(&id);
+            if is_tried || !room.take(id, held.row.json_bytes) {
                 if left_waiting.insert(id) {
                     self.written.left_waiting.push(id);
                 }
                 continue;
+            }
+            if is_sick {
+                probes.insert(id);
             }
             let endpoint = std::sync::Arc::clone(&endpoint.endpoint);
             let lease = Lease::new(self.supply.lease);
@@ -330,7 +345,8 @@ impl Deciding<'_> {
             Ending::Dead(reason) => {
                 self.written.died.push(reason);
                 if reason == DeadReason::Gone {
-                    self.alter_endpoint(key.endpoint, |endpoint| endpoint.enabled = false);
+                    let now = self.now;
+                    self.alter_endpoint(key.endpoint, |endpoint| endpoint.disable(now));
                 }
                 let letter = self.supply.next_number();
                 End::Dead { letter, reason }

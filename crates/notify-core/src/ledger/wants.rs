@@ -53,6 +53,11 @@ pub fn wants(round: Round, batch: &Batch, rows: &mut Rows) -> Wants {
             asking.lane(&settle.lane);
         }
     }
+    if round == Round::Named {
+        for note in &batch.health {
+            asking.endpoint(note.endpoint);
+        }
+    }
     for operation in &batch.operations {
         match (operation, round) {
             (Operation::Append(append), Round::Named) => asking.append(append),

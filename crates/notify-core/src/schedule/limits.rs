@@ -1,5 +1,8 @@
 //! How much may be under way, and how it ends.
 
+use std::time::Duration;
+
+use crate::breaker::{BreakerState, OPEN_MAX, OPEN_MIN};
 use crate::time::Timestamp;
 use crate::transport::{TransportError, WebhookResponse};
 
@@ -18,6 +21,20 @@ pub struct Limits {
     /// in flight or waiting for their turn. The last one may go beyond it, so that any
     /// event can be sent.
     pub ready_bytes_max: u64,
+    /// Endpoints of which it is remembered that they fail: some 200 bytes each. Those
+    /// beyond it have no breaker.
+    pub sick_endpoints_max: u32,
+    /// For how long a delivery waits that can't be attempted: at an endpoint that is
+    /// sick, or for a reason of our own.
+    pub max_age: Duration,
+}
+
+impl Limits {
+    /// For how long a breaker is open at most: so that what waits at a sick endpoint
+    /// is tried some times before it is too old.
+    pub fn open_max(&self) -> Duration {
+        (self.max_age / 4).clamp(OPEN_MIN, OPEN_MAX)
+    }
 }
 
 impl Default for Limits {
@@ -27,6 +44,8 @@ impl Default for Limits {
             in_flight_per_host_max: 64,
             in_flight_max: 512,
             ready_per_endpoint_max: 64,
+            sick_endpoints_max: 65_536,
+            max_age: Duration::from_secs(3 * 86_400),
             ready_bytes_max: 256 * 1024 * 1024,
         }
     }
@@ -49,4 +68,17 @@ pub enum AttemptEnd {
     /// It could not be carried out, for a reason of our own: a store that could
     /// not be read, a bug.
     OwnFailure,
+}
+
+/// How an endpoint is, for whoever looks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndpointHealth {
+    /// How its breaker stands.
+    pub breaker: BreakerState,
+    /// How many attempts are in flight.
+    pub in_flight: u32,
+    /// How many attempts in a row have failed.
+    pub consecutive_failures: u32,
+    /// When an attempt last succeeded, if one has lately, in this process.
+    pub last_success_at: Option<Timestamp>,
 }

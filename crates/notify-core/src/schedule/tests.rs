@@ -1,6 +1,8 @@
 //! The scheduler against examples and flat lists; the harness of its tests.
 
 mod passing;
+mod places;
+mod sick;
 
 use std::time::Duration;
 
@@ -10,13 +12,15 @@ use super::*;
 use crate::delivery::Lease;
 use crate::event::{EventLimits, EventRecord, JobEvent};
 use crate::id::{Epoch, EventId, JobId};
-use crate::{DeadReason, EndpointUrl};
+use crate::{DeadReason, EndpointUrl, TransportError, WebhookResponse};
 
 const LIMITS: Limits = Limits {
     in_flight_per_endpoint_max: 2,
     in_flight_per_host_max: 3,
     in_flight_max: 5,
     ready_per_endpoint_max: 4,
+    sick_endpoints_max: 8,
+    max_age: Duration::from_secs(3_600),
     ready_bytes_max: u64::MAX,
 };
 
@@ -251,7 +255,10 @@ fn any_step() -> impl Strategy<Value = Step> {
         (0u128..6, any::<bool>())
             .prop_map(|(endpoint, progress)| Step::Ready { endpoint, progress }),
         Just(Step::Send),
-        (0usize..8, prop_oneof![Just(200u16), Just(500), Just(410)])
+        (
+            0usize..8,
+            prop_oneof![4 => Just(200u16), 2 => Just(404), 1 => Just(410)]
+        )
             .prop_map(|(which, status)| Step::Finish { which, status }),
         (0u128..6).prop_map(|endpoint| Step::Newer { endpoint }),
     ]
@@ -262,21 +269,58 @@ fn any_step() -> impl Strategy<Value = Step> {
 struct Model {
     waiting: Vec<(u128, u128, bool)>,
     in_flight: Vec<(u128, u128)>,
+    /// Of those, what nothing vouches for.
+    in_doubt: Vec<u128>,
+    /// How many were in flight to an endpoint, at most, when one succeeded.
+    served: HashMap<u128, usize>,
     settled: usize,
     taken_in: usize,
 }
 
 impl Model {
+    fn count(&self, wanted: impl Fn(u128) -> bool) -> usize {
+        let places = self.in_flight.iter();
+        places.filter(|&&(_, endpoint)| wanted(endpoint)).count()
+    }
+
+    fn is_vouched(&self, endpoint: u128) -> bool {
+        let served = self.served.get(&endpoint).copied();
+        self.count(|other| other == endpoint) < served.unwrap_or(0)
+    }
+
+    /// Half of the five places are only for what is vouched for.
     fn may_send(&self, endpoint: u128) -> bool {
-        let count = |wanted: &dyn Fn(u128) -> bool| {
-            self.in_flight
-                .iter()
-                .filter(|&&(_, endpoint)| wanted(endpoint))
-                .count()
-        };
-        count(&|other| other == endpoint) < 2
-            && count(&|other| other / 2 == endpoint / 2) < 3
+        self.count(|other| other == endpoint) < 2
+            && self.count(|other| other / 2 == endpoint / 2) < 3
             && self.in_flight.len() < 5
+            && (self.is_vouched(endpoint) || self.in_doubt.len() < 3)
+    }
+
+    fn send(&mut self, delivery: u128, endpoint: u128) {
+        if !self.is_vouched(endpoint) {
+            self.in_doubt.push(delivery);
+        }
+        self.in_flight.push((delivery, endpoint));
+    }
+
+    fn finish(&mut self, which: usize, status: u16) -> u128 {
+        let (delivery, endpoint) = self.in_flight[which];
+        let in_flight = self.count(|other| other == endpoint);
+        let served = self.served.entry(endpoint).or_default();
+        *served = if status == 200 {
+            in_flight.max(*served)
+        } else {
+            0
+        };
+        // Of an idle one it is remembered only that it serves.
+        if in_flight == 1 && !self.waiting.iter().any(|&(_, other, _)| other == endpoint) {
+            let served = self.served.get_mut(&endpoint).unwrap();
+            *served = (*served).min(1);
+        }
+        self.in_flight.remove(which);
+        self.in_doubt.retain(|&other| other != delivery);
+        self.settled += 1;
+        delivery
     }
 }
 
@@ -305,7 +349,7 @@ proptest! {
                         let (oldest, endpoint, _) = model.waiting.remove(position);
                         prop_assert_eq!(delivery.id, DeliveryId::from_random(oldest));
                         prop_assert!(model.may_send(endpoint));
-                        model.in_flight.push((oldest, endpoint));
+                        model.send(oldest, endpoint);
                     }
                     // Nothing is sent only if nothing may be.
                     None => prop_assert!(!model.waiting.iter().any(|&(_, endpoint, _)| model.may_send(endpoint))),
@@ -314,9 +358,8 @@ proptest! {
                     if which >= model.in_flight.len() {
                         continue;
                     }
-                    let (delivery, _) = model.in_flight.remove(which);
+                    let delivery = model.finish(which, status);
                     scheduler.handle_attempt_finished(at(2), DeliveryId::from_random(delivery), answered(status));
-                    model.settled += 1;
                 }
                 Step::Newer { endpoint } => {
                     let lane = leased(0, endpoint, EventKind::Progress).delivery().lane.clone();

@@ -107,6 +107,8 @@ pub struct Trimmed {
     /// Of these, dead letters that had not had their time, but
     /// [had to make room](crate::retention::Holders::next_to_leave).
     pub crowded_out: u64,
+    /// Deliveries that it gave up, since they were due at sick endpoints for too long.
+    pub expired: u64,
     /// Whether there is more to do now.
     pub more: bool,
 }

@@ -1,11 +1,12 @@
 //! What is written together, and what comes of each part of it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{DeadFilter, TokenHash};
 use crate::delivery::{DeadReason, Delivery, LaneKey, Leased, Settle};
-use crate::endpoint::{Endpoint, EndpointUrl, EventFilter};
+use crate::endpoint::{Endpoint, EndpointUrl, EventFilter, Health};
 use crate::event::{EventDraft, EventRecord, Fingerprint};
 use crate::id::{EndpointId, Epoch, EventId, IdempotencyKey, JobId};
 use crate::map::IdMap;
@@ -16,10 +17,22 @@ use crate::signing::Secret;
 pub struct Batch {
     /// Leases that end.
     pub settles: Vec<Settle>,
+    /// Endpoints that have fallen sick or are well again, to be noted with them.
+    pub health: Vec<HealthNote>,
     /// What callers ask for.
     pub operations: Vec<Operation>,
     /// For which endpoints new heads of lanes may be leased at once.
     pub may_lease: Room,
+}
+
+/// An endpoint has fallen sick, or is well again. Of one that is unknown nothing is
+/// noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealthNote {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// How it is now.
+    pub health: Health,
 }
 
 /// One caller's wish; carried out wholly or not at all.
@@ -147,6 +160,8 @@ pub struct Room {
     pub each: u32,
     /// For endpoints that have some already, or to which other rules apply.
     pub left: IdMap<EndpointId, u32>,
+    /// Endpoints for which there is none, unless they are named above: they are sick.
+    pub shut: Arc<HashSet<EndpointId>>,
     /// How many [bytes](Delivery::bytes) they may occupy together. What is begun is
     /// used up: one more may be given for as long as any are left.
     pub bytes: u64,
@@ -157,6 +172,7 @@ impl Default for Room {
         Self {
             each: 0,
             left: IdMap::default(),
+            shut: Arc::default(),
             bytes: u64::MAX,
         }
     }
@@ -170,13 +186,23 @@ impl Room {
 
     /// How much room there is for `endpoint`.
     pub fn left_for(&self, endpoint: EndpointId) -> u32 {
-        self.left.get(&endpoint).copied().unwrap_or(self.each)
+        match self.left.get(&endpoint) {
+            Some(left) => *left,
+            None if self.is_shut(endpoint) => 0,
+            None => self.each,
+        }
+    }
+
+    fn is_shut(&self, endpoint: EndpointId) -> bool {
+        // Nearly always nobody is sick, and then a look costs nothing.
+        !self.shut.is_empty() && self.shut.contains(&endpoint)
     }
 
     /// Takes one place for `endpoint`, if there is one, for a delivery of whose event
     /// there is so much JSON.
     pub fn take(&mut self, endpoint: EndpointId, json_bytes: u32) -> bool {
-        let left = self.left.entry(endpoint).or_insert(self.each);
+        let each = if self.is_shut(endpoint) { 0 } else { self.each };
+        let left = self.left.entry(endpoint).or_insert(each);
         if *left == 0 || self.bytes == 0 {
             return false;
         }

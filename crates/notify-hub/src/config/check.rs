@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use notify_core::retention::Retention;
 use notify_core::schedule::Limits;
-use notify_core::{EventLimits, Keyring, RetryPolicy, Secret};
+use notify_core::{EventLimits, Keyring, RetryPolicy, Secret, Span};
 
 use super::{NotifierConfig, SecretText, StreamLimits};
 
@@ -63,12 +63,15 @@ impl Settings {
                 format_args!("{text:?} is not an address range such as 10.0.0.0/8"),
             ));
         }
+        let timeout = Duration::from_secs(within("timeout_secs", config.timeout_secs, 1, 300)?);
+        let retry_policy = retry_policy(config)?;
+        let max_age = max_age(config, &retry_policy, timeout)?;
         let limits = &config.limits;
         let mib = EventLimits::BYTES_CEILING;
         Ok(Self {
             keyring: keyring(config)?,
-            retry_policy: retry_policy(config)?,
-            timeout: Duration::from_secs(within("timeout_secs", config.timeout_secs, 1, 300)?),
+            retry_policy,
+            timeout,
             progress_events_max: within("sse_capacity", config.sse_capacity, 1, 1_024)?,
             progress_min_interval: Duration::from_millis(within(
                 "progress_min_interval_ms",
@@ -89,12 +92,14 @@ impl Settings {
                     1,
                     10_000,
                 )?,
+                max_age,
                 ready_bytes_max: limits.ready_bytes_max,
                 ..Limits::default()
             },
             retention: Retention {
                 jobs: config.store.retention.0,
                 dead_letters: config.store.dead_letter_retention.0,
+                max_age,
                 dead_letters_per_endpoint_max: limits.dead_letters_per_endpoint_max,
                 dead_letter_bytes_max: limits.dead_letter_bytes_max,
             },
@@ -136,7 +141,6 @@ fn no_empty_promises(config: &NotifierConfig) -> Result<(), ConfigInvalid> {
     let streams = &config.streams;
     let defaults = StreamLimits::default();
     for (field, is_set) in [
-        ("max_age", config.max_age.is_some()),
         ("streams.open_max", streams.open_max != defaults.open_max),
         (
             "streams.open_per_job_max",
@@ -196,6 +200,21 @@ fn retry_policy(config: &NotifierConfig) -> Result<RetryPolicy, ConfigInvalid> {
     }
 }
 
+fn max_age(
+    config: &NotifierConfig,
+    policy: &RetryPolicy,
+    timeout: Duration,
+) -> Result<Duration, ConfigInvalid> {
+    let Some(Span(max_age)) = config.max_age else {
+        return Ok(policy.max_age(timeout));
+    };
+    if (Duration::from_secs(1)..=RetryPolicy::MAX_AGE_MAX).contains(&max_age) {
+        Ok(max_age)
+    } else {
+        Err(invalid("max_age", "from 1s to 90d"))
+    }
+}
+
 fn within<T: PartialOrd + std::fmt::Display + Copy>(
     field: &'static str,
     value: T,
@@ -250,6 +269,26 @@ mod tests {
         let settings = Settings::new(&config).unwrap();
         assert_eq!(settings.retry_policy.attempts_max(), 4);
         assert!(settings.keyring.is_none());
+        assert_eq!(settings.retention.max_age, Duration::from_secs(188));
+    }
+
+    #[test]
+    fn a_webhook_may_wait_for_as_long_as_is_said() {
+        let config = NotifierConfig {
+            max_age: Some(Span(Duration::from_secs(3_600))),
+            ..Default::default()
+        };
+        let settings = Settings::new(&config).unwrap();
+        let max_age = Duration::from_secs(3_600);
+        assert_eq!(
+            (settings.retention.max_age, settings.schedule.max_age),
+            (max_age, max_age)
+        );
+        for secs in [0, 91 * 86_400] {
+            check_refused("max_age", |config| {
+                config.max_age = Some(Span(Duration::from_secs(secs)));
+            });
+        }
     }
 
     #[test]
@@ -298,9 +337,6 @@ mod tests {
 
     #[test]
     fn what_promises_protection_and_gives_none_is_refused() {
-        check_refused("max_age", |config| {
-            config.max_age = Some(Span(Duration::from_secs(60)));
-        });
         check_refused("streams.open_max", |config| config.streams.open_max = 1);
         check_refused("streams.open_per_job_max", |config| {
             config.streams.open_per_job_max = 1

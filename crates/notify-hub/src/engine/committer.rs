@@ -41,7 +41,10 @@ impl Driver {
             self.take(&mut taken);
             self.follow_clock().await;
             let at = shared.at();
-            let work = self.committer.poll_work(at, &mut shared.scheduler());
+            let work = {
+                let mut scheduler = shared.scheduler();
+                self.committer.poll_work(at, shared.now(), &mut scheduler)
+            };
             match work {
                 Work::Wait(until) => {
                     self.answer();
@@ -139,6 +142,10 @@ impl Driver {
                 Trimmed::default()
             }
         };
+        if trimmed.expired > 0 {
+            let (reason, expired) = (DeadReason::Expired, trimmed.expired);
+            tracing::warn!(%reason, expired, "deliveries were given up");
+        }
         if trimmed.forgotten > 0 {
             let forgotten = trimmed.forgotten;
             tracing::debug!(forgotten, "forgot what is past its retention");

@@ -3,12 +3,15 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use notify_core::Timestamp;
 use notify_core::delivery::LaneKey;
 use notify_core::ledger::{
-    self, BUG, Decided, Round, Rows, Supply, decide_isolated, unless_it_panics, without_culprits,
+    self, BUG, Bounds, Decided, Round, Rows, Supply, decide_isolated, unless_it_panics,
+    without_culprits,
 };
+use notify_core::retention::Retention;
 use notify_core::store::{Batch, Room, StoreError, Written};
 
 use super::tables::Tables;
@@ -39,8 +42,41 @@ impl Tables {
         limit: usize,
     ) -> Result<Written, StoreError> {
         let lanes = self.pending.due(now, room, limit);
-        let claim = |lanes: &[Arc<LaneKey>]| self.try_claim(now, room, limit, lanes);
-        let ((decided, supply), culprits) = never(without_culprits(lanes, claim))?;
+        self.decide_over(now, lanes, |rows, bounds, supply| {
+            ledger::decide_claim(now, room.clone(), limit, rows, bounds, supply)
+        })
+    }
+
+    /// Gives up some of what has been due at sick endpoints for longer than `max_age`;
+    /// how much, and whether there is more.
+    pub(super) fn expire(
+        &mut self,
+        now: Timestamp,
+        max_age: Duration,
+    ) -> Result<(u64, bool), StoreError> {
+        let most = Retention::EXPIRED_PER_STEP_MAX;
+        let lanes = self.pending.expired(now, max_age, most);
+        if lanes.is_empty() {
+            return Ok((0, false));
+        }
+        let written = self.decide_over(now, lanes, |rows, bounds, supply| {
+            ledger::decide_expiry(now, max_age, rows, bounds, supply)
+        })?;
+        let expired = written.died.len() as u64;
+        let is_more = expired > 0 && !self.pending.expired(now, max_age, 1).is_empty();
+        Ok((expired, is_more))
+    }
+
+    /// Decides over lanes and applies it. Those over which deciding panics go on without
+    /// their heads.
+    fn decide_over(
+        &mut self,
+        now: Timestamp,
+        lanes: Vec<Arc<LaneKey>>,
+        decide: impl Fn(Rows, Bounds, &mut Supply) -> Decided,
+    ) -> Result<Written, StoreError> {
+        let try_over = |lanes: &[Arc<LaneKey>]| self.try_over(lanes, &decide);
+        let ((decided, supply), culprits) = never(without_culprits(lanes, try_over))?;
         self.supply = supply;
         let mut written = self.apply(now, decided);
         for lane in &culprits {
@@ -71,13 +107,11 @@ impl Tables {
         })
     }
 
-    /// What the ledger decides over lanes that are due; `None` if that panics.
-    fn try_claim(
+    /// What the ledger decides over lanes; `None` if that panics.
+    fn try_over(
         &self,
-        now: Timestamp,
-        room: &Room,
-        limit: usize,
         lanes: &[Arc<LaneKey>],
+        decide: impl Fn(Rows, Bounds, &mut Supply) -> Decided,
     ) -> Result<Option<(Decided, Supply)>, Infallible> {
         unless_it_panics(|| {
             #[cfg(test)]
@@ -85,8 +119,8 @@ impl Tables {
                 assert_ne!(Some(&lane.job), self.panics_at.as_ref(), "a bug");
             }
             let rows = self.fetch_due(lanes);
-            let (room, mut supply) = (room.clone(), self.supply);
-            let decided = ledger::decide_claim(now, room, limit, rows, self.bounds(), &mut supply);
+            let mut supply = self.supply;
+            let decided = decide(rows, self.bounds(), &mut supply);
             Ok((decided, supply))
         })
     }

@@ -2,7 +2,7 @@
 
 use notify_core::ledger::Bounds;
 use notify_core::retention::{Holder, Retention};
-use notify_core::store::Trimmed;
+use notify_core::store::{StoreError, Trimmed};
 use notify_core::{DeliveryId, EndpointId, Timestamp};
 
 use super::apply::attempt_bytes;
@@ -14,8 +14,13 @@ impl Tables {
         now: Timestamp,
         retention: Retention,
         rows_max: usize,
-    ) -> Trimmed {
-        let mut trimmed = Trimmed::default();
+    ) -> Result<Trimmed, StoreError> {
+        let (expired, is_more) = self.expire(now, retention.max_age)?;
+        let mut trimmed = Trimmed {
+            expired,
+            more: is_more,
+            ..Trimmed::default()
+        };
         let mut rows = 0;
         let over = retention.jobs_over(now);
         while let Some(&(ended_at, number)) = self.ended.first()
@@ -34,7 +39,7 @@ impl Tables {
         trimmed.crowded_out = std::mem::take(&mut self.crowded_out);
         trimmed.forgotten += trimmed.crowded_out;
         self.forget_released();
-        trimmed
+        Ok(trimmed)
     }
 
     /// Forgets dead letters whose time is over, and then those that have to make room.
@@ -190,5 +195,6 @@ impl Tables {
         self.urls.remove(&known.row.endpoint.url);
         self.endpoint_ids.remove(&known.row.number);
         self.endpoints.remove(&id);
+        self.pending.forget_endpoint(id);
     }
 }

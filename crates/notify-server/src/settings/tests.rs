@@ -243,7 +243,6 @@ fn a_wrong_value_is_named_with_its_rule() {
 #[test]
 fn what_promises_protection_and_gives_none_is_refused() {
     for (file, name, value) in [
-        ("max_age = \"1h\"", "NOTIFY_MAX_AGE", "1h"),
         (
             "streams.open_per_job_max = 1",
             "NOTIFY_STREAMS__OPEN_PER_JOB_MAX",

@@ -41,8 +41,11 @@ impl Carrying<'_> {
             coalesce((SELECT max(died_at) FROM old_dead_letters), 0))";
         let newest = unsigned(number(self.conn, newest, [])?.unwrap_or_default());
         let named_at = millis(Timestamp::from_millis(newest));
-        let columns =
-            format!("id, endpoint, url, secret, previous_secret, NULL, enabled, {named_at}, 0");
+        // One that is disabled has been so for at least as long.
+        let columns = format!(
+            "id, endpoint, url, secret, previous_secret, NULL, enabled, {named_at},
+             iif(enabled, NULL, {named_at}), NULL, 0"
+        );
         self.each(version_1::ENDPOINTS, &columns, |endpoint: EndpointRow| {
             endpoint.insert(self.conn)?;
             Ok(("id = ?1", vec![endpoint.number]))
@@ -107,7 +110,9 @@ impl Carrying<'_> {
         let mut endpoint = notify_core::endpoint::Endpoint::clone(&kept.endpoint);
         endpoint.url = EndpointUrl::parse(url)
             .map_err(|_| Fault::damaged("a canonical URL that can't be read"))?;
-        endpoint.enabled = kept.endpoint.enabled && rest.iter().all(|row| row.endpoint.enabled);
+        for gone in rest.iter().filter(|row| !row.endpoint.enabled) {
+            endpoint.disable(gone.endpoint.sick_since.unwrap_or(gone.named_at));
+        }
         let row = EndpointRow {
             endpoint: endpoint.into(),
             ..kept.clone()

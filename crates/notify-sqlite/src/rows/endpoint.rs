@@ -45,8 +45,9 @@ impl EndpointRow {
         let (secret, previous, until) = self.secrets();
         conn.prepare_cached(
             "INSERT INTO endpoints
-               (id, endpoint, url, secret, previous_secret, previous_until, enabled, named_at, crc)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+               (id, endpoint, url, secret, previous_secret, previous_until, enabled, named_at,
+                sick_since, well_since, crc)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             self.number,
@@ -57,6 +58,8 @@ impl EndpointRow {
             until,
             self.endpoint.enabled,
             millis(self.named_at),
+            self.endpoint.sick_since.map(millis),
+            self.endpoint.well_since.map(millis),
             self.sum()
         ])?;
         Ok(())
@@ -66,7 +69,8 @@ impl EndpointRow {
         let (secret, previous, until) = self.secrets();
         conn.prepare_cached(
             "UPDATE endpoints SET secret = ?2, previous_secret = ?3, previous_until = ?4,
-               enabled = ?5, named_at = ?6, crc = ?7 WHERE id = ?1",
+               enabled = ?5, named_at = ?6, sick_since = ?7, well_since = ?8, crc = ?9
+             WHERE id = ?1",
         )?
         .execute(params![
             self.number,
@@ -75,6 +79,8 @@ impl EndpointRow {
             until,
             self.endpoint.enabled,
             millis(self.named_at),
+            self.endpoint.sick_since.map(millis),
+            self.endpoint.well_since.map(millis),
             self.sum()
         ])?;
         Ok(())
@@ -101,8 +107,8 @@ impl EndpointRow {
 
 impl Record for EndpointRow {
     const TABLE: &'static str = "endpoints";
-    const COLUMNS: &'static str =
-        "id, endpoint, url, secret, previous_secret, previous_until, enabled, named_at, crc";
+    const COLUMNS: &'static str = "id, endpoint, url, secret, previous_secret, previous_until, \
+        enabled, named_at, sick_since, well_since, crc";
 
     fn read(row: &Row<'_>) -> Result<(Self, i64), Fault> {
         let url: String = row.get(2)?;
@@ -120,10 +126,12 @@ impl Record for EndpointRow {
                     .map_err(|_| Fault::damaged("column url can't be read"))?,
                 keyring,
                 enabled: row.get(6)?,
+                sick_since: maybe_time(row, 8)?,
+                well_since: maybe_time(row, 9)?,
             }),
             named_at: time(row, 7)?,
         };
-        Ok((endpoint, row.get(8)?))
+        Ok((endpoint, row.get(10)?))
     }
 
     fn sum(&self) -> i64 {
@@ -137,6 +145,8 @@ impl Record for EndpointRow {
             .maybe_int(until)
             .int(self.endpoint.enabled.into())
             .int(millis(self.named_at))
+            .maybe_int(self.endpoint.sick_since.map(millis))
+            .maybe_int(self.endpoint.well_since.map(millis))
             .finish()
     }
 

@@ -112,11 +112,7 @@ fn opening_reads_by_the_indexes_of_what_is_open() {
 }
 
 /// Indexes with an entry for what is not over.
-const ONLY_OPEN: [&str; 3] = [
-    "jobs_open",
-    "dead_letters_redelivered",
-    "endpoints_disabled",
-];
+const ONLY_OPEN: [&str; 3] = ["jobs_open", "dead_letters_redelivered", "endpoints_sick"];
 
 #[test]
 fn what_is_no_database_is_refused_and_left_as_it_is() {

@@ -2,12 +2,14 @@
 //! written in one transaction.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use notify_core::Timestamp;
 use notify_core::delivery::LaneKey;
 use notify_core::ledger::{
     self, BUG, Bounds, Decided, Round, Rows, Supply, unless_it_panics, without_culprits,
 };
+use notify_core::retention::Retention;
 use notify_core::store::{Batch, Room, StoreError, Written};
 
 use super::Writer;
@@ -36,20 +38,57 @@ impl Writer {
         self.take_up(now)?;
         let mut written = self.transact(|writer, staged| {
             let lanes = writer.due(now, room, limit)?;
-            let claim = |lanes: &[Arc<LaneKey>]| writer.try_claim(now, room, limit, lanes);
-            let sound = without_culprits(lanes, claim)?;
-            let ((decided, supply), culprits) = sound.ok_or_else(panics_over_nothing)?;
-            staged.supply = supply;
-            for lane in &culprits {
-                let head = writer.pending.lane(lane).first;
-                if let Some(head) = head.first() {
-                    staged.set_aside(lane, head.number, BUG);
-                }
-            }
-            writer.carry_out(now, decided, staged)
+            writer.decide_over(now, lanes, staged, |rows, bounds, supply| {
+                ledger::decide_claim(now, room.clone(), limit, rows, bounds, supply)
+            })
         })?;
         written.next_due_in = self.pending.next_due_in(now);
         Ok(written)
+    }
+
+    /// Gives up some of what has been due at sick endpoints for longer than `max_age`;
+    /// how much, and whether there is more.
+    pub(super) fn expire(
+        &mut self,
+        now: Timestamp,
+        max_age: Duration,
+    ) -> Result<(u64, bool), StoreError> {
+        self.take_up(now)?;
+        let most = Retention::EXPIRED_PER_STEP_MAX;
+        if self.pending.expired(now, max_age, 1).is_empty() {
+            return Ok((0, false));
+        }
+        let written = self.transact(|writer, staged| {
+            let lanes = writer.expired(now, max_age, most)?;
+            writer.decide_over(now, lanes, staged, |rows, bounds, supply| {
+                ledger::decide_expiry(now, max_age, rows, bounds, supply)
+            })
+        })?;
+        let expired = written.died.len() as u64;
+        let is_more = expired > 0 && !self.pending.expired(now, max_age, 1).is_empty();
+        Ok((expired, is_more))
+    }
+
+    /// Decides over lanes and carries it out. Those over which deciding panics go on
+    /// without their heads.
+    fn decide_over(
+        &mut self,
+        now: Timestamp,
+        lanes: Vec<Arc<LaneKey>>,
+        staged: &mut Staged,
+        decide: impl Fn(Rows, Bounds, &mut Supply) -> Decided,
+    ) -> Result<Written, Fault> {
+        let try_over = |lanes: &[Arc<LaneKey>]| self.try_over(lanes, &decide);
+        let sound = without_culprits(lanes, try_over)?;
+        let ((decided, supply), culprits) = sound.ok_or_else(panics_over_nothing)?;
+        staged.supply = supply;
+        for lane in &culprits {
+            let head = self.pending.lane(lane).first;
+            if let Some(head) = head.first() {
+                staged.set_aside(lane, head.number, BUG);
+            }
+        }
+        self.carry_out(now, decided, staged)
     }
 
     fn bounds(&self, is_low: bool) -> Bounds {
@@ -110,13 +149,11 @@ impl Writer {
         })
     }
 
-    /// What the ledger decides over lanes that are due; `None` if that panics.
-    fn try_claim(
+    /// What the ledger decides over lanes; `None` if that panics.
+    fn try_over(
         &mut self,
-        now: Timestamp,
-        room: &Room,
-        limit: usize,
         lanes: &[Arc<LaneKey>],
+        decide: impl Fn(Rows, Bounds, &mut Supply) -> Decided,
     ) -> Result<Option<(Decided, Supply)>, Fault> {
         let bounds = self.bounds(false);
         unless_it_panics(|| {
@@ -127,8 +164,7 @@ impl Writer {
                 self.fetch_lane(lane, &mut rows)?;
             }
             let mut supply = self.supply;
-            let room = room.clone();
-            let decided = ledger::decide_claim(now, room, limit, rows, bounds, &mut supply);
+            let decided = decide(rows, bounds, &mut supply);
             Ok((decided, supply))
         })
     }

@@ -1,6 +1,7 @@
 //! Fetching the rows that the ledger wants to see.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use notify_core::delivery::LaneKey;
 use notify_core::ledger::{EndpointRow, Found, JobRow, KeyRow, LetterRow, Rows, Wants};
@@ -76,6 +77,27 @@ impl Writer {
                 if !matches!(self.find_endpoint(id)?, Found::Row(_)) {
                     tracing::error!(endpoint = %id, "can't be read; what is for it waits");
                     self.pending.set_enabled(id, false);
+                    continue 'again;
+                }
+            }
+            return Ok(lanes);
+        }
+    }
+
+    /// Lanes whose heads have been due for too long at endpoints that can be read.
+    pub(super) fn expired(
+        &mut self,
+        now: Timestamp,
+        max_age: Duration,
+        limit: usize,
+    ) -> Result<Vec<Arc<LaneKey>>, Fault> {
+        'again: loop {
+            let lanes = self.pending.expired(now, max_age, limit);
+            for lane in &lanes {
+                let id = lane.endpoint;
+                if !matches!(self.find_endpoint(id)?, Found::Row(_)) {
+                    tracing::error!(endpoint = %id, "can't be read; what is for it waits");
+                    self.pending.set_sick(id, None);
                     continue 'again;
                 }
             }

@@ -12,7 +12,8 @@ use super::Writer;
 use super::clock::LastAttempt;
 use crate::error::Fault;
 use crate::rows::{
-    AttemptRow, Counts, DeadRow, DeliveryRow, MetaRow, Place, Record, parsed, small, unsigned,
+    AttemptRow, Counts, DeadRow, DeliveryRow, MetaRow, Place, Record, maybe_time, parsed, small,
+    unsigned,
 };
 
 impl Writer {
@@ -27,12 +28,13 @@ impl Writer {
         };
         self.load_lanes()?;
         self.load_redeliveries()?;
-        let mut disabled = self.conn.prepare(DISABLED)?;
-        let mut rows = disabled.query([])?;
+        let mut sick = self.conn.prepare(SICK)?;
+        let mut rows = sick.query([])?;
         while let Some(row) = rows.next()? {
             // One that can't be read is not sent to either.
             if let Ok(id) = parsed(row, 0) {
-                self.pending.set_enabled(id, false);
+                self.pending.set_enabled(id, row.get(1)?);
+                self.pending.set_sick(id, maybe_time(row, 2)?);
             }
         }
         self.pending.stand_all();
@@ -81,10 +83,12 @@ impl Writer {
 /// What opening asks for, whatever has come before.
 #[cfg(test)]
 pub(crate) fn opening_queries() -> [String; 3] {
-    [waiting_query(), redelivered_query(), DISABLED.to_owned()]
+    [waiting_query(), redelivered_query(), SICK.to_owned()]
 }
 
-const DISABLED: &str = "SELECT endpoint FROM endpoints WHERE enabled = 0";
+/// One that is disabled is sick too.
+const SICK: &str =
+    "SELECT endpoint, enabled, sick_since FROM endpoints WHERE sick_since IS NOT NULL";
 
 fn waiting_query() -> String {
     let columns = columns_of::<DeliveryRow>("d").join(", ");

@@ -159,6 +159,7 @@ impl Writer {
         }
         for row in &staged.endpoints_gone {
             self.known.forget_endpoint(row);
+            self.pending.forget_endpoint(row.endpoint.id);
         }
         for id in &staged.jobs_gone {
             self.known.forget_job(id);

@@ -35,7 +35,12 @@ impl Writer {
         retention: Retention,
         rows_max: usize,
     ) -> Result<Trimmed, StoreError> {
-        let mut trimmed = Trimmed::default();
+        let (expired, is_more) = self.expire(now, retention.max_age)?;
+        let mut trimmed = Trimmed {
+            expired,
+            more: is_more,
+            ..Trimmed::default()
+        };
         let bounds = Bounds {
             rows_max,
             until: Instant::now() + STEP_TIME,

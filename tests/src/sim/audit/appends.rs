@@ -352,6 +352,7 @@ impl Row {
             sent_at: now,
             own_failures: 0,
             ours: false,
+            is_probe: false,
             begun: 0,
             settled: 0,
             crashes: 0,

@@ -164,6 +164,7 @@ impl Audit {
     /// How many walks over dead letters were under way.
     pub(in crate::sim) fn crashes(&mut self, millis: u64) -> u64 {
         self.disturbed(millis);
+        self.forget_patients();
         for row in self.rows.values_mut() {
             row.crashes += u32::from(row.lease.is_some());
             row.in_flight = false;

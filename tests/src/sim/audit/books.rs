@@ -109,6 +109,13 @@ impl Audit {
                 });
                 self.close(now, id, State::Superseded);
             }
+            (State::Pending, DeliveryState::Dead)
+                if self.reason(id, store) == Some(DeadReason::Expired) =>
+            {
+                let is_old = self.may_expire(now, id) && !leased;
+                self.check(is_old, Invariant::I1, || format!("{id} expired too early"));
+                self.close(now, id, State::Dead(DeadReason::Expired));
+            }
             (State::Pending, DeliveryState::Dead) => {
                 let by = self.overtaken_at(id);
                 let due_at = self.rows.get(&id).map_or(now, |row| row.due_at.max(now));
@@ -133,6 +140,7 @@ impl Audit {
     }
 
     pub(super) fn audit_counters(&mut self, store: &SimStore) {
+        self.forget_the_unknown(store);
         let counters = at_once(store.memory().counters()).unwrap_or_default();
         let pending = self.pending() as u64;
         let dead = self.rows.values().filter(|row| row.is_letter());
@@ -225,6 +233,41 @@ impl Audit {
                 .retain(|lane, _| lane.job != name || lane.redelivery.is_some());
         }
         self.audit_counters(store);
+    }
+
+    /// The store has given up so many deliveries for their age.
+    pub(in crate::sim) fn expired(&mut self, at: Moment, said: u64, store: &SimStore) {
+        let dead = self.figures.dead;
+        if said == 0 {
+            return;
+        }
+        let jobs: Vec<JobId> = self.jobs.keys().cloned().collect();
+        for job in jobs {
+            // One that was forgotten with them had nothing to expire.
+            if at_once(store.memory().job(&job)).ok().flatten().is_some() {
+                self.audit_job(at.millis, &job, store);
+            }
+        }
+        // Those whose job is gone are in no list.
+        let orphans = self
+            .rows
+            .iter()
+            .filter(|(_, row)| row.is_pending() && row.job_gone);
+        for id in orphans.map(|(&id, _)| id).collect::<Vec<_>>() {
+            if self.reason(id, store) == Some(DeadReason::Expired) {
+                let is_old = self.may_expire(at.millis, id);
+                self.check(is_old, Invariant::I1, || format!("{id} expired too early"));
+                self.close(at.millis, id, State::Dead(DeadReason::Expired));
+            }
+        }
+        let dead = self.figures.dead - dead;
+        self.check(dead == said, Invariant::I1, || {
+            format!("{dead} have expired, {said} were said")
+        });
+    }
+
+    fn reason(&self, id: DeliveryId, store: &SimStore) -> Option<DeadReason> {
+        Some(self.dead_letter(id, store)?.reason)
     }
 
     fn dead_letter(&self, id: DeliveryId, store: &SimStore) -> Option<DeadLetter> {

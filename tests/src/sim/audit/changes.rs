@@ -47,6 +47,7 @@ impl Audit {
             EndpointChange::Enabled(_) if is_done => {
                 self.changed_at = now;
                 self.disabled.insert(endpoint);
+                self.fall_ill(now, endpoint);
             }
             // It was forgotten meanwhile.
             EndpointChange::Enabled(_) => {

@@ -41,6 +41,13 @@ pub enum Invariant {
     /// Where an endpoint has more due lanes than room, the one that has waited
     /// longest goes first.
     Fair,
+    /// Nothing but a probe goes to an endpoint that is sick, and the store is told who
+    /// is.
+    Sick,
+    /// Half of the places are only for endpoints whose last attempt succeeded.
+    Places,
+    /// What has been due at a sick endpoint for too long is given up.
+    Expires,
     /// What is wrong with a webhook never costs the event.
     Costless,
 }

@@ -32,6 +32,7 @@ impl Audit {
             }
             self.settle(at, settle, *outcome);
         }
+        self.note_health(at.millis, batch, done);
         for (operation, answer) in batch.operations.iter().zip(&done.answers) {
             match operation {
                 Operation::Append(append) => {
@@ -145,19 +146,37 @@ impl Audit {
                     format!("{id} is {reason} after {settled} of {most} attempts")
                 });
                 let endpoint = self.rows.get(&id).map(|row| row.lane.endpoint);
-                if reason == DeadReason::Gone {
-                    self.disabled.extend(endpoint);
+                if let Some(endpoint) = endpoint.filter(|_| reason == DeadReason::Gone) {
+                    self.disabled.insert(endpoint);
+                    self.fall_ill(now, endpoint);
                 }
                 self.close(now, id, State::Dead(reason));
             }
             Outcome::Retry { after } => self.retry(now, id, settled, after, ended),
-            Outcome::Postponed { after } => {
-                self.check(ours, Invariant::I6, || {
-                    format!("{id} waits for a failure that was not our own")
-                });
-                self.postpone(now, id, own_failures, after);
-            }
+            Outcome::Postponed { after } if !ours => self.spare(now, id, after, ended),
+            Outcome::Postponed { after } => self.postpone(now, id, own_failures, after),
         }
+    }
+
+    /// A probe that fails uses up no last attempt.
+    fn spare(&mut self, now: u64, id: DeliveryId, after: Duration, asked: Option<Duration>) {
+        let most = self.attempts_max();
+        let last = self.rules.schedule.last().copied();
+        let wait = last.map_or(Duration::from_secs(30), |last| {
+            last.max(Duration::from_secs(1))
+        });
+        let asked = asked.unwrap_or_default();
+        let (earliest, latest) = (wait.max(asked), (wait + wait / 5).max(asked));
+        let row = self.rows.get_mut(&id);
+        let is_last = row.is_some_and(|row| {
+            row.begun = row.begun.saturating_sub(1);
+            row.is_probe && row.settled + 1 >= most
+        });
+        let is_right = is_last && (earliest..=latest).contains(&after);
+        self.check(is_right, Invariant::I6, || {
+            format!("{id} is spared an attempt (its last, and a probe: {is_last}), for {after:?}")
+        });
+        self.put_off(id, now.saturating_add(millis(after)));
     }
 
     /// What we could not send is no attempt; it waits a second, then two, and so
@@ -241,7 +260,11 @@ impl Audit {
         match state {
             State::Delivered => self.figures.delivered += 1,
             State::Superseded => self.figures.superseded += 1,
-            State::Dead(_) => self.figures.dead += 1,
+            State::Dead(reason) => {
+                self.figures.dead += 1;
+                self.figures.expired += u64::from(reason == DeadReason::Expired);
+                self.figures.overtaken += u64::from(reason == DeadReason::Overtaken);
+            }
             State::Pending => {}
         }
         self.check(
@@ -258,6 +281,7 @@ impl Audit {
     fn leased(&mut self, at: Moment, delivery: &Delivery, lease: Lease) {
         let id = delivery.id;
         self.may_be_worked_on(at, delivery);
+        self.says_how_it_is(delivery);
         let Some(row) = self.rows.get(&id) else {
             return;
         };
@@ -295,7 +319,8 @@ impl Audit {
         }
     }
 
-    /// Until when a delivery may hold up its job's terminal one, if it does.
+    /// Until when a delivery may hold up its job's terminal one, if it does. That time
+    /// stands still while its endpoint is ill, and begins anew when that is well.
     pub(super) fn overtaken_at(&self, id: DeliveryId) -> Option<u64> {
         let row = self.rows.get(&id)?;
         let last = self.lanes.get(&row.lane)?.waiting.last()?;
@@ -303,7 +328,11 @@ impl Audit {
         if row.kind == EventKind::Terminal || last.kind != EventKind::Terminal {
             return None;
         }
+        if self.is_ill(row.lane.endpoint) {
+            return None;
+        }
         let since = row.first_failed_at?.max(last.accepted_at);
+        let since = since.max(self.well_since(row.lane.endpoint));
         Some(since + OVERTAKEN_AFTER)
     }
 

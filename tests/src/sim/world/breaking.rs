@@ -23,6 +23,9 @@ impl World {
         if self.healing {
             return;
         }
+        if self.plan.slowness > 1 && self.rng.percent(50) {
+            self.change_a_receiver();
+        }
         match self.rng.between(0, 9) {
             0..=2 => self.crash(),
             3..=5 => self.jump(),
@@ -66,6 +69,17 @@ impl World {
             let during = self.rng.between(0, 15);
             self.agenda.plan(after + during, Step::Break);
         }
+    }
+
+    /// A receiver breaks, or is mended.
+    fn change_a_receiver(&mut self) {
+        let index = self.rng.index(self.plan.failing.len());
+        let fails = *self.rng.pick(&[0, 0, 40, 100]).unwrap_or(&0);
+        let Some(failing) = index.and_then(|index| self.plan.failing.get_mut(index)) else {
+            return;
+        };
+        *failing = fails;
+        self.note(|| format!("receiver {index:?} fails {fails} times of a hundred"));
     }
 
     /// Somebody sets the clock.

@@ -78,7 +78,8 @@ impl World {
             return;
         };
         let at = process.at(millis);
-        match process.committer.poll_work(at, &mut process.scheduler) {
+        let now = process.time(millis);
+        match process.committer.poll_work(at, now, &mut process.scheduler) {
             Work::Wait(until) => {
                 let mut wakes_at = process.millis_at(until);
                 if self.healed {
@@ -160,6 +161,12 @@ impl World {
                 .due_before(millis.saturating_sub(STANDSTILL_MILLIS));
             self.audit.check(overdue.is_none(), Invariant::I14, || {
                 format!("{overdue:?} has been due for long, and the process does nothing")
+            });
+        }
+        if self.process.is_some() && !self.healed {
+            let too_old = self.audit.too_old(millis);
+            self.audit.check(too_old.is_none(), Invariant::Expires, || {
+                format!("{too_old:?} is too old, and nobody gives it up")
             });
         }
     }

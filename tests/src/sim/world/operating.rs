@@ -36,7 +36,7 @@ impl World {
                 }
             }
         }
-        let after = self.rng.between(50, 2_500);
+        let after = self.rng.between(50, 2_500) * self.plan.slowness.min(10);
         self.agenda.plan(after, Step::Operate);
     }
 

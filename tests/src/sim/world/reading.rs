@@ -47,7 +47,7 @@ impl World {
                 self.read_some(index, most);
             }
         }
-        let after = self.rng.between(20, 600);
+        let after = self.rng.between(20, 600) * self.plan.slowness.min(10);
         self.agenda.plan(after, Step::Read);
     }
 

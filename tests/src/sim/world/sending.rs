@@ -14,7 +14,7 @@ use notify_core::{
 use super::World;
 use super::process::bytes_of;
 use crate::sim::agenda::Step;
-use crate::sim::audit::Invariant;
+use crate::sim::audit::{Invariant, Said};
 use crate::sim::sabotage::Sabotage;
 use crate::sim::store::{Done, at_once};
 
@@ -26,6 +26,35 @@ enum End {
     Came(Came),
     Panicked,
     NoSecret,
+}
+
+impl End {
+    /// What it says of the endpoint, by the protocol's words, at this time of the wall.
+    fn says(&self, wall: Timestamp) -> Said {
+        let Self::Came(came) = self else {
+            return Said::NOTHING;
+        };
+        let answer = match came {
+            Ok(answer) => answer,
+            Err(TransportError::Refused(_) | TransportError::Internal(_)) => return Said::NOTHING,
+            Err(_) => {
+                return Said {
+                    fails: Some(true),
+                    ..Said::NOTHING
+                };
+            }
+        };
+        let asks = match answer.retry_after {
+            Some(RetryAfter::Delay(time)) => time,
+            Some(RetryAfter::At(at)) => at.since(wall),
+            None => Duration::ZERO,
+        };
+        Said {
+            fails: Some((500..600).contains(&answer.status)),
+            asks: u64::try_from(asks.as_millis()).unwrap_or(u64::MAX),
+            succeeds: (200..300).contains(&answer.status),
+        }
+    }
 }
 
 /// A request under way: what its receiver will do was decided when it left.
@@ -58,6 +87,8 @@ impl World {
                 ready.retain(|ready| ready.id != delivery.id);
             }
             let disabled = process.disabled.contains(&endpoint);
+            let others = process.in_flight.values();
+            let others = others.filter(|(to, ..)| *to == endpoint).count();
             self.audit.check(!disabled, Invariant::I6, || {
                 format!("{} is sent, though {endpoint} is disabled", delivery.id)
             });
@@ -66,12 +97,32 @@ impl World {
             process
                 .in_flight
                 .insert(delivery.id, (endpoint, host, bytes));
+            let millis = self.agenda.now();
+            self.audit.treats(millis, &delivery, others);
             self.check_limits();
             self.begin(delivery);
+        }
+        if self.sabotage == Sabotage::TakeAllPlaces {
+            self.take_a_place();
         }
         if began {
             // Taking deliveries makes room for more.
             self.wake_committer();
+        }
+    }
+
+    /// For a sabotage: one that is ready at an endpoint that does not serve is sent
+    /// though half of the places are taken by such.
+    fn take_a_place(&mut self) {
+        let Some(process) = &self.process else { return };
+        let most = self.plan.limits.in_flight_max as usize;
+        if process.in_flight.len() >= most || !self.audit.no_place_in_doubt() {
+            return;
+        }
+        let mut ready = process.ready.iter();
+        let ready = ready.find(|(endpoint, _)| !self.audit.serves(**endpoint));
+        if let Some(delivery) = ready.and_then(|(_, ready)| ready.first()).cloned() {
+            self.audit.treats(self.agenda.now(), &delivery, 0);
         }
     }
 
@@ -159,7 +210,14 @@ impl World {
         let mut answer = status(204);
         let mut panics = false;
         if self.fails(&attempt.delivery.endpoint.url) {
-            match self.rng.between(0, 14) {
+            // In a slow world one that is sick fails as those do that are down.
+            let most = if self.plan.slowness > 1 && self.rng.percent(80) {
+                3
+            } else {
+                14
+            };
+            match self.rng.between(0, most) {
+                0..=2 if most == 3 => answer = status(503),
                 0..=3 => answer = status(*self.rng.pick(&[500, 502, 404, 302]).unwrap_or(&500)),
                 4 => answer = status(410),
                 5 | 6 => {
@@ -284,6 +342,12 @@ impl World {
             return;
         };
         let id = attempt.delivery.id;
+        let passed = Duration::from_millis(at.millis - attempt.began_millis);
+        let wall = attempt.at.plus(passed);
+        let said = attempt.end.as_ref().map(|end| end.says(wall));
+        let said = said.unwrap_or(Said::NOTHING);
+        let fell_sick = self.audit.hears(at.millis, &attempt.delivery, said);
+        let endpoint = attempt.delivery.lane.endpoint;
         let end = match attempt.end.take() {
             None => AttemptEnd::Abandoned,
             Some(End::NoSecret) => AttemptEnd::SecretMissing,
@@ -305,6 +369,9 @@ impl World {
                     Some(RetryAfter::At(until)) => until.since(began.plus(passed)),
                 };
                 let asked = asked.min(Duration::from_secs(24 * 3_600));
+                if self.sabotage == Sabotage::IgnorePacing && !asked.is_zero() {
+                    self.unpaced.insert(id, asked);
+                }
                 let ours = matches!(outcome, Err(TransportError::Internal(_)));
                 self.audit.ends(&attempt.delivery, completed, asked, ours);
                 self.sabotage
@@ -313,7 +380,16 @@ impl World {
         };
         if let Some(process) = &mut self.process {
             process.in_flight.remove(&id);
+            let given_back = match fell_sick {
+                true => process.ready.remove(&endpoint),
+                false => None,
+            };
             process.scheduler.handle_attempt_finished(at.now, id, end);
+            if self.sabotage == Sabotage::SendToTheSick
+                && let Some(delivery) = given_back.and_then(|ready| ready.into_iter().next())
+            {
+                self.audit.treats(at.millis, &delivery, 0);
+            }
         }
         self.wake_committer();
         self.wake_dispatcher();

@@ -1,6 +1,7 @@
 //! The store at work: a call of it begins, is carried out, is answered.
 
 use notify_core::commit::Work;
+use notify_core::delivery::Outcome;
 use notify_core::store::{Answer, Batch, Operation, Registered, StoreError, Trimmed, Written};
 
 use super::World;
@@ -69,6 +70,12 @@ impl World {
                 }
                 for settle in &mut asked.settles {
                     self.sabotage.settle(settle);
+                    let waits = self.unpaced.remove(&settle.delivery);
+                    if let (Outcome::Retry { after } | Outcome::Postponed { after }, Some(asked)) =
+                        (&mut settle.outcome, waits)
+                    {
+                        *after = asked.max(*after);
+                    }
                 }
                 let done = self.store.write(at.now, &asked);
                 call.secrets = new_secrets(&asked, &done);
@@ -83,9 +90,10 @@ impl World {
         };
         let batch = batch.unwrap_or_default();
         match &came {
-            Came::Trimmed(trimmed) if trimmed.forgotten > 0 => {
+            Came::Trimmed(trimmed) if trimmed.forgotten + trimmed.expired > 0 => {
                 self.trace
                     .note(self.agenda.now(), || format!("{trimmed:?}"));
+                self.audit.expired(at, trimmed.expired, &self.store);
                 self.audit.trimmed(at, &self.store);
             }
             Came::Trimmed(_) => {}
@@ -180,6 +188,7 @@ impl World {
             done.leased.pop();
         }
         let most = self.plan.limits.ready_per_endpoint_max;
+        let millis = self.agenda.now();
         let bytes_max = self.plan.limits.ready_bytes_max;
         let Some(process) = &mut self.process else {
             return Written::default();
@@ -189,6 +198,7 @@ impl World {
                 process.disabled.remove(&endpoint.id);
             } else {
                 process.disabled.insert(endpoint.id);
+                self.audit.hears_of_disabled(endpoint.id);
             }
         }
         if self.sabotage == Sabotage::SendToDisabled {
@@ -198,7 +208,15 @@ impl World {
             process.unsettled.insert(lease.token());
             let bytes = process.bytes();
             let endpoint = delivery.lane.endpoint;
+            self.audit.meets(millis, delivery);
+            let in_flight = process.in_flight.values().any(|(to, ..)| *to == endpoint);
             let ready = process.ready.entry(endpoint).or_default();
+            let is_bare = ready.is_empty() && !in_flight;
+            if self.audit.is_sick(endpoint) && !(is_bare && self.audit.may_probe(millis, endpoint))
+            {
+                // It is given back.
+                continue;
+            }
             ready.push(delivery.clone());
             let held = ready.len();
             self.audit.check(held <= most as usize, Invariant::I13, || {

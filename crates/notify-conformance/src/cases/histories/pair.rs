@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify_core::delivery::{DeliveryState, Leased, Outcome, Settle};
-use notify_core::endpoint::Endpoint;
+use notify_core::endpoint::{Endpoint, Health};
 use notify_core::store::{
-    Append, Archive, Batch, DeadFilter, EndpointChange, List, Refusal, Room, Store, StoreError,
-    Written,
+    Append, Archive, Batch, DeadFilter, EndpointChange, HealthNote, List, Refusal, Room, Store,
+    StoreError, Written,
 };
-use notify_core::{DeliveryId, EndpointUrl, Timestamp};
+use notify_core::{DeliveryId, EndpointId, EndpointUrl, Timestamp};
 
 use super::step::{RoomFor, Step, everyone};
 use super::witness::Witness;
@@ -84,6 +84,7 @@ impl<S: Store> Pair<S> {
                 let ours = trim(&self.store, now, retention).await;
                 assert_eq!(ours, trim(&self.model, now, retention).await);
             }
+            Step::Examine(at, health) => self.examine(&at, health).await,
             Step::Enable(at, enabled) => self.change(&at, EndpointChange::Enabled(enabled)).await,
             Step::Rotate(at, secret, expire_old_after) => {
                 let change = EndpointChange::Rotate {
@@ -100,6 +101,31 @@ impl<S: Store> Pair<S> {
         self.is_anchored = true;
         for registration in self.plan_anchors() {
             self.carry_out(Step::Register(Box::new(registration))).await;
+        }
+        self.forget_the_unnamed().await;
+    }
+
+    /// Notes with both how an endpoint is, if both know it.
+    async fn examine(&self, at: &EndpointUrl, health: Health) {
+        let ours = self.store.endpoint_at(at).await.unwrap();
+        let models = self.model.endpoint_at(at).await.unwrap();
+        let (Some(ours), Some(models)) = (ours, models) else {
+            return;
+        };
+        note(&self.store, self.now, ours.id, health).await;
+        note(&self.model, self.now, models.id, health).await;
+    }
+
+    /// The model forgets no endpoint. That one is sick which the store has forgotten,
+    /// since nothing names it, is to be remembered of it no more.
+    async fn forget_the_unnamed(&self) {
+        for name in everyone() {
+            let models = self.model.endpoint_at(&url(name)).await.unwrap();
+            if let Some(models) = models.filter(|models| models.sick_since.is_some())
+                && self.store.endpoint_at(&url(name)).await.unwrap().is_none()
+            {
+                note(&self.model, self.now, models.id, Health::Well).await;
+            }
         }
     }
 
@@ -237,7 +263,7 @@ impl<S: Store> Pair<S> {
 
     /// The store was restarted, so its leases are void. A claim is where a recovery
     /// applies the lane rule; so that it does so everywhere, every endpoint is
-    /// enabled.
+    /// enabled and well.
     pub(super) async fn after_restart(&mut self) {
         self.restarted = true;
         // What waits has kept its distance by then.
@@ -251,6 +277,7 @@ impl<S: Store> Pair<S> {
         }
         for name in everyone() {
             self.change(&url(name), EndpointChange::Enabled(true)).await;
+            self.examine(&url(name), Health::Well).await;
         }
         self.claim().await;
         self.compare_all().await;
@@ -295,12 +322,18 @@ impl<S: Store> Pair<S> {
             let ours = self.store.endpoint_at(&url(name)).await.unwrap();
             let models = self.model.endpoint_at(&url(name)).await.unwrap();
             let both = [&ours, &models].map(|endpoint| {
-                endpoint
-                    .as_ref()
-                    .map(|endpoint| (endpoint.enabled, endpoint.keyring.clone()))
+                endpoint.as_ref().map(|endpoint| {
+                    (
+                        endpoint.enabled,
+                        endpoint.keyring.clone(),
+                        endpoint.sick_since,
+                    )
+                })
             });
             let known = both.iter().flatten().next();
-            let may_be_forgotten = known == Some(&(true, None)) && !named.contains(&url(name));
+            let may_be_forgotten = known
+                .is_some_and(|(enabled, ring, _)| *enabled && ring.is_none())
+                && !named.contains(&url(name));
             if both[0] != both[1] && !(may_be_forgotten && both.contains(&None)) {
                 panic!("the store: {ours:?}, the model: {models:?}, named: {named:?}");
             }
@@ -344,6 +377,14 @@ impl<S: Store> Pair<S> {
             assert!(view.is_none_or(|view| view.state != DeliveryState::Pending));
         }
     }
+}
+
+async fn note(store: &impl Store, now: Timestamp, endpoint: EndpointId, health: Health) {
+    let batch = Batch {
+        health: vec![HealthNote { endpoint, health }],
+        ..Batch::default()
+    };
+    store.write(now, Arc::new(batch)).await.unwrap();
 }
 
 fn all() -> List {

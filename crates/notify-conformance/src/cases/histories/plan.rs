@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use notify_core::delivery::{DeadReason, Outcome};
 use notify_core::endpoint::EventFilter;
+use notify_core::endpoint::Health;
 use notify_core::retention::Retention;
 use notify_core::store::{Append, DeadFilter, RegisterWebhook, Registration, Store, Webhook};
 use notify_core::{DeliveryId, JobEvent, JobStatus, Secret, Timestamp};
@@ -51,10 +52,16 @@ impl<S: Store> Pair<S> {
                     true => draw.pick(&[1, 3, 10_000]),
                     false => u64::MAX,
                 },
+                max_age: draw.pick(&[secs(20), secs(300), Duration::MAX]),
                 ..Retention::DEFAULT
             }),
-            84..89 => Step::Enable(url(draw.pick(&everyone())), draw.chance(65)),
-            89..91 => {
+            84..88 => {
+                let is_sick = draw.chance(50);
+                let health = if is_sick { Health::Sick } else { Health::Well };
+                Step::Examine(url(draw.pick(&everyone())), health)
+            }
+            88..92 => Step::Enable(url(draw.pick(&everyone())), draw.chance(65)),
+            92..94 => {
                 let secret = secret(&draw.number().to_string());
                 let expire_old_after = secs(draw.pick(&[0, 30, 300]));
                 Step::Rotate(
@@ -79,10 +86,22 @@ impl<S: Store> Pair<S> {
             .into_iter()
             .filter(|_| draw.chance(40))
             .collect::<Vec<_>>();
-        let ends = ends
-            .into_iter()
-            .map(|id| (id, self.plan_outcome(draw)))
-            .collect();
+        // Whichever of a sick endpoint's deliveries is due first is its probe, so no two
+        // are to fall due at once.
+        let ends = (0..).zip(ends).map(|(place, id)| {
+            let later = Duration::from_millis(place);
+            let outcome = match self.plan_outcome(draw) {
+                Outcome::Retry { after } => Outcome::Retry {
+                    after: after + later,
+                },
+                Outcome::Postponed { after } => Outcome::Postponed {
+                    after: after + later,
+                },
+                outcome => outcome,
+            };
+            (id, outcome)
+        });
+        let ends = ends.collect();
         let stale = (0..self.ended.len()).filter(|_| draw.chance(2)).collect();
         let appends = (0..draw.below(5)).map(|_| self.plan_append(draw)).collect();
         let room = match draw.below(3) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use notify_core::delivery::Outcome;
+use notify_core::endpoint::Health;
 use notify_core::retention::Retention;
 use notify_core::store::{Append, DeadFilter, Registration};
 use notify_core::{DeliveryId, EndpointUrl, Secret};
@@ -27,6 +28,7 @@ pub(super) enum Step {
     Redeliver(DeadFilter),
     Drop(DeadFilter),
     Trim(Retention),
+    Examine(EndpointUrl, Health),
     Enable(EndpointUrl, bool),
     Rotate(EndpointUrl, Box<Secret>, Duration),
     Wait(Duration),

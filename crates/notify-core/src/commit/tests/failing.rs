@@ -27,7 +27,7 @@ fn what_deliveries_have_come_to_is_kept_while_the_store_is_full_and_nothing_is_c
         let at = ms(1_012 + attempt * 1_000);
         scheduler.handle_left_waiting(EndpointId::from_random(99));
         let work = loop {
-            match committer.poll_work(at, &mut scheduler) {
+            match committer.poll_work(at, NOW, &mut scheduler) {
                 Work::Trim { .. } => committer.handle_trimmed(at, Trimmed::default()),
                 work => break work,
             }
@@ -67,7 +67,7 @@ fn callers_wait_for_a_store_that_is_busy_and_are_refused_when_patience_ends() {
         }
         committer.handle_failed(at, StoreError::NotNow);
         assert_eq!(told(&mut committer), []);
-        at = match committer.poll_work(at, &mut scheduler) {
+        at = match committer.poll_work(at, NOW, &mut scheduler) {
             Work::Wait(until) => until,
             work => panic!("{work:?}"),
         };
@@ -98,7 +98,7 @@ fn a_store_that_fails_for_good_ends_it_with_an_answer_for_everyone() {
         let all: Vec<_> = (0..6).map(|n| (n, refused.clone())).collect();
         assert_eq!(told(&mut committer), all);
         assert_eq!(committer.failure(), Some(&error));
-        let work = committer.poll_work(ms(99_999), &mut scheduler);
+        let work = committer.poll_work(ms(99_999), NOW, &mut scheduler);
         assert!(matches!(work, Work::End), "{work:?}");
     }
 }
@@ -106,7 +106,7 @@ fn a_store_that_fails_for_good_ends_it_with_an_answer_for_everyone() {
 #[test]
 fn trimming_that_fails_costs_nobody_anything_but_time() {
     let (mut committer, mut scheduler) = begun();
-    let work = committer.poll_work(ms(1_000), &mut scheduler);
+    let work = committer.poll_work(ms(1_000), NOW, &mut scheduler);
     assert!(matches!(work, Work::Trim { .. }), "{work:?}");
     committer.handle_failed(ms(1_000), StoreError::NotNow);
     committer.handle_operation(ms(1_000), operation(0), 0);
@@ -131,7 +131,7 @@ fn closing_writes_what_is_kept_without_waiting_and_ends() {
     assert_eq!((batch.settles.len(), batch.operations.len()), (1, 1));
     committer.handle_written(ms(2), carried_out(&batch), &mut scheduler);
     assert_eq!(told(&mut committer), [(0, None)]);
-    let work = committer.poll_work(ms(5_000), &mut scheduler);
+    let work = committer.poll_work(ms(5_000), NOW, &mut scheduler);
     assert!(
         matches!(work, Work::End),
         "nor is anything trimmed: {work:?}"
@@ -145,6 +145,6 @@ fn closing_gives_up_what_a_full_store_does_not_take() {
     committer.handle_phase(CommitPhase::Closing);
     check_writes(&mut committer, &mut scheduler, ms(0));
     committer.handle_failed(ms(0), StoreError::Full);
-    let work = committer.poll_work(ms(1), &mut scheduler);
+    let work = committer.poll_work(ms(1), NOW, &mut scheduler);
     assert!(matches!(work, Work::End), "{work:?}");
 }

@@ -55,7 +55,7 @@ struct Rig {
 impl Rig {
     fn turn(&mut self) {
         if self.call.is_none() {
-            let work = self.committer.poll_work(self.at, &mut self.scheduler);
+            let work = self.committer.poll_work(self.at, NOW, &mut self.scheduler);
             let is_claim = matches!(work, Work::Claim { .. });
             assert!(!(is_claim && self.owed), "it claims while it owes settles");
             if !matches!(work, Work::Wait(_) | Work::End) {
@@ -143,7 +143,7 @@ proptest! {
             rig.answer(Came::Done);
         }
         rig.turn();
-        let ended = rig.committer.poll_work(rig.at, &mut rig.scheduler);
+        let ended = rig.committer.poll_work(rig.at, NOW, &mut rig.scheduler);
         prop_assert!(matches!(ended, Work::End), "{ended:?}");
         let mut answered = rig.answered.clone();
         answered.sort_unstable();

@@ -30,13 +30,13 @@ fn a_full_endpoint_asks_for_more_once_half_of_it_has_gone() {
     assert!(scheduler.room().has(EndpointId::from_random(2)));
     // Nothing was left behind yet, so nothing is to be fetched.
     assert!(scheduler.poll_attempt(at(1)).is_some());
-    assert!(!scheduler.poll_claim());
+    assert!(!scheduler.poll_claim(at(1)));
     assert!(!offer(&mut scheduler, &mut room, 4, 1));
-    assert!(!scheduler.poll_claim(), "three of four are ready");
+    assert!(!scheduler.poll_claim(at(1)), "three of four are ready");
     assert!(scheduler.poll_attempt(at(1)).is_some());
-    assert!(scheduler.poll_claim());
+    assert!(scheduler.poll_claim(at(1)));
     assert_eq!(scheduler.room().left_for(endpoint), 2);
-    assert!(!scheduler.poll_claim(), "it is asked for once");
+    assert!(!scheduler.poll_claim(at(1)), "it is asked for once");
 }
 
 #[test]
@@ -52,10 +52,10 @@ fn what_is_left_behind_when_there_is_room_again_is_asked_for_at_once() {
     }
     assert!(scheduler.poll_attempt(at(1)).is_some());
     scheduler.handle_left_waiting(EndpointId::from_random(1));
-    assert!(scheduler.poll_claim());
+    assert!(scheduler.poll_claim(at(1)));
     // Of an endpoint that has become idle meanwhile nothing is remembered.
     scheduler.handle_left_waiting(EndpointId::from_random(2));
-    assert!(scheduler.poll_claim());
+    assert!(scheduler.poll_claim(at(1)));
 }
 
 /// Room for two deliveries, and a little more.
@@ -75,11 +75,11 @@ fn what_is_ready_or_in_flight_is_bounded_in_bytes() {
     // What was left waiting is asked for once an eighth is free; being in flight does
     // not free anything.
     let sent = [(); 3].map(|()| scheduler.poll_attempt(at(1)).unwrap());
-    assert!(!scheduler.poll_claim());
+    assert!(!scheduler.poll_claim(at(1)));
     scheduler.handle_attempt_finished(at(2), sent[0].id, answered(200));
-    assert!(!scheduler.poll_claim(), "one byte is free");
+    assert!(!scheduler.poll_claim(at(1)), "one byte is free");
     scheduler.handle_attempt_finished(at(2), sent[1].id, answered(200));
-    assert!(scheduler.poll_claim());
+    assert!(scheduler.poll_claim(at(1)));
     assert_eq!(scheduler.room().bytes, one + 1);
 }
 
@@ -109,9 +109,9 @@ fn any_event_can_be_sent_though_it_is_larger_than_the_bound() {
         assert!(offer(&mut scheduler, &mut room, n, n));
         assert!(!offer(&mut scheduler, &mut room, 9, 9));
         let sent = scheduler.poll_attempt(at(1)).unwrap();
-        assert!(!scheduler.poll_claim());
+        assert!(!scheduler.poll_claim(at(1)));
         scheduler.handle_attempt_finished(at(1), sent.id, answered(200));
-        assert!(scheduler.poll_claim());
+        assert!(scheduler.poll_claim(at(1)));
         let room = scheduler.room();
         scheduler.handle_claimed(&room, false);
     }
@@ -153,23 +153,23 @@ fn where_a_claim_had_no_room_is_looked_again() {
     // Who is due meanwhile is not told of: the endpoint has no room.
     let without = scheduler.room();
     scheduler.handle_claimed(&without, false);
-    assert!(!scheduler.poll_claim());
+    assert!(!scheduler.poll_claim(at(1)));
     let send = |scheduler: &mut Scheduler| {
         let sent = scheduler.poll_attempt(at(1)).unwrap();
         scheduler.handle_attempt_finished(at(1), sent.id, answered(200));
     };
     send(&mut scheduler);
     assert!(!scheduler.room_in_passing().has(EndpointId::from_random(1)));
-    assert!(!scheduler.poll_claim());
+    assert!(!scheduler.poll_claim(at(1)));
     send(&mut scheduler);
-    assert!(scheduler.poll_claim());
+    assert!(scheduler.poll_claim(at(1)));
     // All of it may have gone while the store was asked.
     (0..2).for_each(|_| send(&mut scheduler));
     scheduler.handle_claimed(&without, false);
-    assert!(scheduler.poll_claim());
+    assert!(scheduler.poll_claim(at(1)));
     let with = scheduler.room();
     scheduler.handle_claimed(&with, false);
-    assert!(!scheduler.poll_claim());
+    assert!(!scheduler.poll_claim(at(1)));
     assert_eq!(scheduler.busy_endpoints(), 0);
 }
 
@@ -180,10 +180,10 @@ fn behind_a_claim_that_was_cut_nothing_is_leased_in_passing() {
     let room = scheduler.room();
     scheduler.handle_claimed(&room, true);
     assert!(!scheduler.room_in_passing().has(anyone));
-    assert!(scheduler.poll_claim(), "there may be more");
+    assert!(scheduler.poll_claim(at(1)), "there may be more");
     scheduler.handle_claimed(&room, false);
     assert!(scheduler.room_in_passing().has(anyone));
-    assert!(!scheduler.poll_claim());
+    assert!(!scheduler.poll_claim(at(1)));
 }
 
 #[test]
@@ -199,14 +199,17 @@ fn what_is_ready_follows_its_endpoint() {
     scheduler.handle_endpoint_changed(&Arc::new(endpoint.clone()));
     let sent = scheduler.poll_attempt(at(1)).unwrap();
     assert_eq!(*sent.endpoint, endpoint);
-    assert!(scheduler.poll_claim(), "it may have been disabled before");
+    assert!(
+        scheduler.poll_claim(at(1)),
+        "it may have been disabled before"
+    );
     // Disabled: what is ready is given back, what is in flight is not.
     endpoint.enabled = false;
     scheduler.handle_endpoint_changed(&Arc::new(endpoint));
     assert_eq!(scheduler.poll_settle().unwrap().outcome, Outcome::Released);
     assert_eq!(scheduler.poll_settle(), None);
     assert_eq!((scheduler.ready(), scheduler.in_flight()), (0, 2));
-    assert!(!scheduler.poll_claim());
+    assert!(!scheduler.poll_claim(at(1)));
 }
 
 /// What happens between a store and a scheduler.
@@ -315,7 +318,7 @@ proptest! {
                     store.write(&mut scheduler, room, &heads);
                 }
                 Turn::Claim { limit, sends } => {
-                    scheduler.poll_claim();
+                    scheduler.poll_claim(at(1));
                     let room = scheduler.room();
                     // Some go out while the store is asked, which makes room that it
                     // does not know of.
@@ -337,7 +340,7 @@ proptest! {
         while !store.waiting.is_empty() {
             store.send(&mut scheduler, 99);
             store.finish(&mut scheduler);
-            if scheduler.poll_claim() {
+            if scheduler.poll_claim(at(1)) {
                 let room = scheduler.room();
                 store.claim(&mut scheduler, &room, 2);
             } else {
