@@ -47,6 +47,8 @@ pub(super) struct Wards {
     /// By what the store was told: since when, or since when no more.
     ill: BTreeMap<EndpointId, u64>,
     well: BTreeMap<EndpointId, u64>,
+    /// When the clock was last set.
+    set_at: Option<u64>,
     /// What is to be noted together with the settle of this delivery.
     to_note: BTreeMap<EndpointId, (DeliveryId, Health)>,
     /// Endpoints whose last attempt succeeded, in this life of the process.
@@ -326,8 +328,15 @@ impl Audit {
         self.wards.ill.contains_key(&id)
     }
 
-    pub(super) fn well_since(&self, id: EndpointId) -> u64 {
-        self.wards.well.get(&id).copied().unwrap_or(0)
+    pub(super) fn well_since(&self, id: EndpointId, is_earliest: bool) -> u64 {
+        let since = self.wards.well.get(&id).copied().unwrap_or(0);
+        let is_doubted = self.wards.set_at.is_some_and(|at| at >= since);
+        if is_earliest && is_doubted { 0 } else { since }
+    }
+
+    /// The clock was set: by the new one they may have been well for longer.
+    pub(super) fn doubt_wells(&mut self, now: u64) {
+        self.wards.set_at = Some(now);
     }
 
     /// A lease says how its endpoint is.
