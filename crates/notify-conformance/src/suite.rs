@@ -154,6 +154,7 @@ macro_rules! store_suite {
                 a_receiver_that_is_gone_is_sick
                 a_failing_event_is_not_overtaken_while_its_endpoint_is_sick
                 a_redelivery_expires_as_anything_does
+                health_goes_by_a_clock_that_is_set
             }
             dead_letters {
                 a_dead_letter_keeps_its_own_copy
@@ -256,6 +257,7 @@ macro_rules! store_suite {
             }
             sick {
                 what_is_sick_is_sick_after_a_restart
+                what_fell_sick_in_the_future_expires_all_the_same
             }
             restarting {
                 everything_that_can_be_read_is_kept

@@ -60,6 +60,18 @@ impl Endpoint {
         }
     }
 
+    /// The same with its times brought to another clock by `carry`; `None` if that
+    /// changes none of them.
+    pub fn with_times(&self, carry: impl Fn(Timestamp) -> Timestamp) -> Option<Self> {
+        let (sick_since, well_since) = (self.sick_since.map(&carry), self.well_since.map(&carry));
+        let is_same = (sick_since, well_since) == (self.sick_since, self.well_since);
+        (!is_same).then(|| Self {
+            sick_since,
+            well_since,
+            ..self.clone()
+        })
+    }
+
     /// Whether nothing is to be remembered of it once nothing names it: it has no
     /// secret of its own and was not disabled.
     pub fn may_be_forgotten(&self) -> bool {

@@ -107,7 +107,7 @@ impl Store for MemoryStore {
     }
 
     fn clock_set(&self, step: ClockStep) -> StoreResult<'_, ()> {
-        self.ask(|tables| _ = tables.pending.clock_set(step))
+        self.ask(|tables| tables.clock_set(step))
     }
 }
 

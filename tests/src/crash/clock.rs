@@ -32,7 +32,10 @@ const RETRIES: (&str, &str) = (
 /// How long an answer may take to be written down.
 const WRITTEN_WITHIN: Duration = Duration::from_millis(300);
 
-/// How long the clock is wrong. A few failed attempts, so that no breaker opens.
+/// What it answers meanwhile: it lives, so that no breaker opens.
+const REFUSED: u16 = 404;
+
+/// How long the clock is wrong.
 const WRONG_FOR: Duration = Duration::from_millis(1_500);
 
 /// How long after the clock is right again a retry that is due after 1 s must
@@ -151,7 +154,7 @@ async fn one(library: PathBuf, wrong: Wrong, when: When) -> Clock {
     let refusing = Arc::clone(&refuses);
     let answer = move |_, _: &_| {
         if refusing.load(Ordering::Relaxed) {
-            500
+            REFUSED
         } else {
             204
         }

@@ -265,7 +265,6 @@ impl Audit {
     pub(super) fn clock_set(&mut self, millis: u64, step: ClockStep) {
         self.last = None;
         self.disturbed(millis);
-        self.doubt_wells(millis);
         if step.is_back() {
             return;
         }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use notify_core::JobEvent;
+use notify_core::clock::ClockStep;
 use notify_core::delivery::{DeadReason, DeliveryState, Outcome};
 use notify_core::endpoint::{Endpoint, Health};
 use notify_core::retention::Retention;
@@ -270,5 +271,42 @@ pub async fn what_is_sick_is_sick_after_a_restart(factory: &impl DurableFactory)
         rig.wait(secs(51));
         assert_eq!(expire(&rig).await, 3);
         assert_eq!(rig.claim_one().await.delivery().endpoint.url, url("b"));
+    }
+}
+
+/// A store follows a clock that is set: an endpoint fell sick, or was well again, as
+/// long ago as before, and never in what is now the future.
+pub async fn health_goes_by_a_clock_that_is_set(factory: &impl StoreFactory) {
+    let rig = Rig::fresh(factory).await;
+    waiting(&rig, &["a", "b"]).await;
+    for name in ["a", "b"] {
+        note(&rig, name, Health::Sick).await;
+    }
+    note(&rig, "b", Health::Well).await;
+    rig.wait(secs(5));
+    for to in [rig.now().minus(secs(86_400)), rig.now().plus(secs(86_400))] {
+        let from = rig.now();
+        rig.store.clock_set(ClockStep { from, to }).await.unwrap();
+        rig.set(to);
+        let five_secs_ago = Some(to.minus(secs(5)));
+        assert_eq!(endpoint(&rig, "a").await.sick_since, five_secs_ago);
+        assert_eq!(endpoint(&rig, "b").await.well_since, five_secs_ago);
+    }
+}
+
+pub async fn what_fell_sick_in_the_future_expires_all_the_same(factory: &impl DurableFactory) {
+    for how in Restart::ALL {
+        let rig = Rig::fresh(factory).await;
+        waiting(&rig, &["a"]).await;
+        let right = rig.now();
+        rig.set(right.plus(secs(86_400)));
+        let id = rig.endpoint_id(&url("a")).await;
+        rig.change_endpoint(id, EndpointChange::Enabled(false))
+            .await;
+        let rig = rig.restarted(factory, how).await;
+        rig.set(right);
+        assert_eq!(expire(&rig).await, 0);
+        rig.wait(MAX_AGE + secs(1));
+        assert_eq!(expire(&rig).await, 1, "{how:?}");
     }
 }

@@ -31,6 +31,10 @@ impl Model {
         for job in &mut self.jobs {
             job.progress_sent.clear();
         }
+        for endpoint in &mut self.endpoints {
+            endpoint.sick_since = endpoint.sick_since.map(|at| at.min(now));
+            endpoint.well_since = endpoint.well_since.map(|at| at.min(now));
+        }
     }
 
     /// Nobody holds a lease any more.
@@ -72,6 +76,10 @@ impl Model {
             *due_at = due(*due_at);
             *accepted_at = happened(*accepted_at);
             *first_failed_at = first_failed_at.map(happened);
+        }
+        for endpoint in &mut self.endpoints {
+            endpoint.sick_since = endpoint.sick_since.map(happened);
+            endpoint.well_since = endpoint.well_since.map(happened);
         }
         let jobs = self.jobs.iter_mut();
         for (_, sent_at) in jobs.flat_map(|job| &mut job.progress_sent) {

@@ -1,5 +1,6 @@
 //! Carrying out what the ledger has decided.
 
+use notify_core::clock::ClockStep;
 use notify_core::delivery::{Attempt, DeliveryState, Undelivered};
 use notify_core::ledger::{
     Bounds, Changed, Changes, Decided, DeliveryChange, End, EndpointRow, Grant, JobRow,
@@ -84,6 +85,17 @@ impl Tables {
         }
         for number in changes.unlisted {
             self.forget_oldest_settled(number);
+        }
+    }
+
+    /// Brings what is kept to the time of a clock that was set.
+    pub(super) fn clock_set(&mut self, step: ClockStep) {
+        self.pending.clock_set(step);
+        for known in self.endpoints.values_mut() {
+            if let Some(carried) = known.row.endpoint.with_times(|at| step.stamp(at)) {
+                self.pending.set_sick(carried.id, carried.sick_since);
+                known.row.endpoint = carried.into();
+            }
         }
     }
 

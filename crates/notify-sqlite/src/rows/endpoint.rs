@@ -32,6 +32,22 @@ impl EndpointRow {
         Self::one(conn, "WHERE url = ?1", [url.as_str()])
     }
 
+    /// Those of whose health something is noted and that can be read.
+    pub(crate) fn noted(conn: &Connection) -> Result<Vec<Self>, Fault> {
+        let noted = "WHERE sick_since IS NOT NULL OR well_since IS NOT NULL";
+        let mut statement = conn.prepare(&Self::select(noted))?;
+        let mut rows = statement.query([])?;
+        let mut sound = Vec::new();
+        while let Some(row) = rows.next()? {
+            match Self::checked(row) {
+                Ok(row) => sound.push(row),
+                Err(Fault::Damaged(_)) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(sound)
+    }
+
     /// What the ledger looks at, with how many deliveries to it are pending.
     pub(crate) fn row(&self, pending: u64) -> ledger::EndpointRow {
         ledger::EndpointRow {

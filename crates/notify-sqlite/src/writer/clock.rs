@@ -11,7 +11,7 @@ use notify_core::store::StoreError;
 
 use super::{Writer, healthy};
 use crate::error::Fault;
-use crate::rows::{self, DeadRow, Waits};
+use crate::rows::{self, DeadRow, EndpointRow, Waits};
 
 /// A pending delivery's last attempt, as far as a wrong clock is concerned.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,7 @@ impl Writer {
             for row in writer.pending.clock_set(step) {
                 writer.write_times(&row)?;
             }
-            Ok(())
+            writer.carry_endpoints(|at| step.stamp(at))
         });
         match written {
             Err(error) if is_done && healthy(&self.poison).is_ok() => {
@@ -84,7 +84,8 @@ impl Writer {
                     writer.write_times(&DeliveryRow { due_at, ..*row })?;
                 }
             }
-            Ok(())
+            // Nothing happened in what is the future.
+            writer.carry_endpoints(|at| at.min(now))
         });
         if written.is_ok() {
             self.pending.change(again);
@@ -94,6 +95,21 @@ impl Writer {
             self.last_attempts = last_attempts;
         }
         written
+    }
+
+    /// Brings what is said of endpoints' health to another clock. What is known of them
+    /// is read again when it is needed.
+    fn carry_endpoints(&mut self, carry: impl Fn(Timestamp) -> Timestamp) -> Result<(), Fault> {
+        for row in EndpointRow::noted(&self.conn)? {
+            let Some(carried) = row.endpoint.with_times(&carry) else {
+                continue;
+            };
+            self.known.forget_endpoint(&row);
+            self.pending.set_sick(carried.id, carried.sick_since);
+            let endpoint = carried.into();
+            EndpointRow { endpoint, ..row }.update(&self.conn)?;
+        }
+        Ok(())
     }
 
     /// Writes down when a delivery is due. A row that is damaged stops nobody here:

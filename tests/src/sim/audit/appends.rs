@@ -150,7 +150,7 @@ impl Audit {
         let rows = self.rows.iter().filter(|(id, row)| {
             let is_progress = row.kind == EventKind::Progress;
             let superseded = is_progress && !self.newer_kinds(**id).is_empty();
-            let by = self.overtaken_at(**id, true);
+            let by = self.overtaken_at(**id);
             let overtaken = by.is_some_and(|by| row.due_at.max(now) > by);
             row.is_pending() && row.lease.is_none() && (superseded || overtaken)
         });

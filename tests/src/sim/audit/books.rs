@@ -117,7 +117,7 @@ impl Audit {
                 self.close(now, id, State::Dead(DeadReason::Expired));
             }
             (State::Pending, DeliveryState::Dead) => {
-                let by = self.overtaken_at(id, true);
+                let by = self.overtaken_at(id);
                 let due_at = self.rows.get(&id).map_or(now, |row| row.due_at.max(now));
                 let overtaken = by.is_some_and(|by| due_at > by) && !leased;
                 let letter = self.dead_letter(id, store);

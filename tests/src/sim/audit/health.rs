@@ -47,8 +47,6 @@ pub(super) struct Wards {
     /// By what the store was told: since when, or since when no more.
     ill: BTreeMap<EndpointId, u64>,
     well: BTreeMap<EndpointId, u64>,
-    /// When the clock was last set.
-    set_at: Option<u64>,
     /// What is to be noted together with the settle of this delivery.
     to_note: BTreeMap<EndpointId, (DeliveryId, Health)>,
     /// Endpoints whose last attempt succeeded, in this life of the process.
@@ -297,7 +295,8 @@ impl Audit {
         self.wards.to_note.remove(&id);
         let is_known = match health {
             Health::Sick => self.wards.ill.contains_key(&id),
-            Health::Well => !self.wards.ill.contains_key(&id),
+            // What disabled it has made it sick again.
+            Health::Well => !self.wards.ill.contains_key(&id) || self.disabled.contains(&id),
         };
         let mut notes = batch.health.iter();
         let is_noted = notes.any(|note| note.endpoint == id && note.health == health);
@@ -328,15 +327,8 @@ impl Audit {
         self.wards.ill.contains_key(&id)
     }
 
-    pub(super) fn well_since(&self, id: EndpointId, is_earliest: bool) -> u64 {
-        let since = self.wards.well.get(&id).copied().unwrap_or(0);
-        let is_doubted = self.wards.set_at.is_some_and(|at| at >= since);
-        if is_earliest && is_doubted { 0 } else { since }
-    }
-
-    /// The clock was set: by the new one they may have been well for longer.
-    pub(super) fn doubt_wells(&mut self, now: u64) {
-        self.wards.set_at = Some(now);
+    pub(super) fn well_since(&self, id: EndpointId) -> u64 {
+        self.wards.well.get(&id).copied().unwrap_or(0)
     }
 
     /// A lease says how its endpoint is.

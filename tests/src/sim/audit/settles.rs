@@ -292,9 +292,7 @@ impl Audit {
             && row.event == delivery.record.id()
             && row.url == delivery.endpoint.url.as_str();
         let counted = row.settled == delivery.attempts_made;
-        let overtaken = self
-            .overtaken_at(id, false)
-            .is_some_and(|by| at.millis > by);
+        let overtaken = self.overtaken_at(id).is_some_and(|by| at.millis > by);
         self.check(free, Invariant::I7, || format!("{id} was leased twice"));
         self.check(enabled, Invariant::I6, || {
             format!("{id}: its endpoint is disabled")
@@ -323,9 +321,7 @@ impl Audit {
 
     /// Until when a delivery may hold up its job's terminal one, if it does. That time
     /// stands still while its endpoint is ill, and begins anew when that is well.
-    /// By a clock that was set since then it may have been well before; where
-    /// `is_earliest` it was.
-    pub(super) fn overtaken_at(&self, id: DeliveryId, is_earliest: bool) -> Option<u64> {
+    pub(super) fn overtaken_at(&self, id: DeliveryId) -> Option<u64> {
         let row = self.rows.get(&id)?;
         let last = self.lanes.get(&row.lane)?.waiting.last()?;
         let last = self.rows.get(last)?;
@@ -336,7 +332,7 @@ impl Audit {
             return None;
         }
         let since = row.first_failed_at?.max(last.accepted_at);
-        let since = since.max(self.well_since(row.lane.endpoint, is_earliest));
+        let since = since.max(self.well_since(row.lane.endpoint));
         Some(since + OVERTAKEN_AFTER)
     }
 

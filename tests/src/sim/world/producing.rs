@@ -273,7 +273,10 @@ impl World {
         }
         let again = match (&call.operation, &heard) {
             (_, Heard::Done(_) | Heard::Accepted(_) | Heard::Refused) => false,
-            (Operation::Append(_), Heard::Later) => !self.healing || self.rng.percent(50),
+            // Nobody asks for ever.
+            (Operation::Append(_), Heard::Later) => {
+                self.rng.percent(if self.healing { 50 } else { 95 })
+            }
             // Without a key a service can't ask again without saying it twice.
             (Operation::Append(append), Heard::Unknown) => append.idempotency.is_some(),
             (Operation::ChangeEndpoint { change, .. }, _) => {
