@@ -23,6 +23,7 @@
 
 mod accept;
 mod changes;
+mod delete;
 mod isolate;
 mod lanes;
 mod letters;
@@ -124,8 +125,8 @@ pub struct Decided {
     pub written: Written,
 }
 
-/// Decides over a batch, given the rows that it [wants]: first the settles, then
-/// the operations, each in order; last, heads of lanes that remain are leased.
+/// Decides over a batch, given the rows that it [wants]: first the settles, then a step
+/// of the first deletion, then the other operations, each in order; last, heads of lanes that remain are leased.
 pub fn decide(
     now: Timestamp,
     batch: &Batch,
@@ -138,8 +139,14 @@ pub fn decide(
         let outcome = deciding.settle(settle);
         deciding.written.settles.push(outcome);
     }
+    let mut deleted = deciding.delete_first(&batch.operations);
     for operation in &batch.operations {
-        let answer = deciding.operation(operation);
+        let answer = match operation {
+            Operation::Delete(deletion) => deleted
+                .take()
+                .unwrap_or_else(|| Ok(Deciding::later(deletion))),
+            operation => deciding.operation(operation),
+        };
         deciding.written.answers.push(answer);
     }
     deciding.lease(batch.may_lease.clone(), usize::MAX);
@@ -197,6 +204,7 @@ impl<'a> Deciding<'a> {
                 .map(Answer::Endpoint),
             Operation::Redeliver(sweep) => self.redeliver(sweep).map(Answer::Swept),
             Operation::DropDeadLetters(sweep) => self.drop_letters(sweep).map(Answer::Swept),
+            Operation::Delete(deletion) => Ok(Self::later(deletion)),
         }
     }
 

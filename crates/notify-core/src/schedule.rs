@@ -28,6 +28,7 @@
 //! **Not needed for correctness.** The ready deliveries here are a cache of the
 //! store's: losing the whole scheduler loses no delivery, only leases.
 
+mod deleted;
 mod limits;
 mod own_failures;
 

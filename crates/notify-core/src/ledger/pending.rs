@@ -4,6 +4,8 @@
 //! ledger ([`Changes`]); nothing is decided here. What it costs to find the heads
 //! that have waited longest does not grow with what waits.
 
+mod at_endpoints;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use crate::id::EndpointId;
 use crate::map::{IdMap, IdSet};
 use crate::store::Room;
 use crate::time::Timestamp;
+use at_endpoints::AtEndpoints;
 
 /// A head's place among those that wait: when it may be attempted, and its number.
 type Place = (Timestamp, u64);
@@ -33,7 +36,7 @@ pub struct Pending {
     /// How many heads stand at each time.
     times: BTreeMap<Timestamp, usize>,
     disabled: IdSet<EndpointId>,
-    by_endpoint: IdMap<EndpointId, u64>,
+    at_endpoints: AtEndpoints,
     /// By the job's number.
     by_job: IdMap<u64, u64>,
     total: u64,
@@ -77,7 +80,7 @@ impl Pending {
 
     /// How many deliveries to an endpoint are pending.
     pub fn of_endpoint(&self, id: EndpointId) -> u64 {
-        self.by_endpoint.get(&id).copied().unwrap_or_default()
+        self.at_endpoints.count(id)
     }
 
     /// The lane as the ledger wants to see it.
@@ -179,6 +182,7 @@ impl Pending {
 
     /// Takes in what was changed.
     pub fn apply(&mut self, now: Timestamp, changes: &Changes) {
+        self.forget_deleted(changes);
         for endpoint in &changes.endpoints {
             let endpoint = &endpoint.row.endpoint;
             self.set_enabled(endpoint.id, endpoint.enabled);
@@ -252,7 +256,7 @@ impl Pending {
 
     fn push(&mut self, key: &LaneKey, row: DeliveryRow) {
         self.total += 1;
-        *self.by_endpoint.entry(key.endpoint).or_default() += 1;
+        self.at_endpoints.add(key.endpoint);
         if let Some(job) = row.job {
             *self.by_job.entry(job).or_default() += 1;
         }
@@ -263,7 +267,7 @@ impl Pending {
                     rows: VecDeque::from([row]),
                     stands: None,
                 };
-                self.lanes.insert(Arc::new(key.clone()), lane);
+                self.lanes.insert(self.at_endpoints.begin(key), lane);
             }
         }
     }
@@ -282,12 +286,13 @@ impl Pending {
         let row = lane.rows.remove(position)?;
         let is_empty = lane.rows.is_empty();
         self.total -= 1;
-        subtract(&mut self.by_endpoint, key.endpoint);
+        self.at_endpoints.remove(key.endpoint);
         if let Some(job) = row.job {
             subtract(&mut self.by_job, job);
         }
         if is_empty {
             self.stand(key, None);
+            self.at_endpoints.end(key);
             self.lanes.remove(key);
         }
         Some(())

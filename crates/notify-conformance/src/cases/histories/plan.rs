@@ -63,6 +63,9 @@ impl<S: Store> Pair<S> {
                     expire_old_after,
                 )
             }
+            91..94 => Step::Delete(job(draw.pick(&JOBS)), draw.chance(60)),
+            // What is left of one that was forgotten is not its successor's.
+            94..96 if self.is_anchored => Step::DeleteEndpoint(draw.pick(&everyone())),
             _ => Step::Wait(draw.pick(&[
                 Duration::from_millis(200),
                 secs(1),
@@ -157,22 +160,20 @@ impl<S: Store> Pair<S> {
         append
     }
 
-    /// A job that never ends for each endpoint, so that none is forgotten.
-    pub(super) fn plan_anchors(&self) -> Vec<Registration> {
-        let anchor = |name: &&str| {
-            let own = OWN_SECRET.contains(name);
-            let webhook = RegisterWebhook {
-                url: url(name),
-                filter: EventFilter::ALL,
-                secret: None,
-                secret_if_new: own.then(|| secret("new")),
-            };
-            Registration {
-                webhook: Some(webhook),
-                ..self.desk.registration(&format!("anchor-{name}"))
-            }
+    /// A job that never ends for an endpoint, so that it is not forgotten.
+    pub(super) fn plan_anchor(&self, name: &str) -> Registration {
+        let own = OWN_SECRET.contains(&name);
+        let webhook = RegisterWebhook {
+            url: url(name),
+            filter: EventFilter::ALL,
+            secret: None,
+            secret_if_new: own.then(|| secret("new")),
         };
-        everyone().iter().map(anchor).collect()
+        Registration {
+            webhook: Some(webhook),
+            replace_token: true,
+            ..self.desk.registration(&format!("anchor-{name}"))
+        }
     }
 
     fn plan_registration(&self, draw: &mut Draw) -> Registration {
