@@ -20,7 +20,8 @@
 //! than [`Limits::ready_per_endpoint_max`], nor more bytes altogether than
 //! [`Limits::ready_bytes_max`] and one event, if the store keeps to
 //! [`Scheduler::room`]; endpoints that can send take turns; each delivery that
-//! came in goes out through [`poll_settle`](Scheduler::poll_settle) exactly once.
+//! came in goes out through [`poll_settle`](Scheduler::poll_settle) exactly once, unless
+//! it was [deleted](Scheduler::handle_deleted).
 //! What fails for a reason of our own is charged to nobody: it counts as no
 //! attempt and is postponed, for a second at first and for twice as long each time.
 //! An idle endpoint occupies no memory.

@@ -10,7 +10,7 @@ use super::lanes::Ending;
 use super::rows::{DoomedLanes, Found};
 use crate::delivery::LaneKey;
 use crate::id::{EndpointId, JobId};
-use crate::store::{Answer, Deletion, Doomed, Operation, Refusal};
+use crate::store::{Answer, Deletion, Doomed, Operation, Refusal, Sweep};
 
 impl Deciding<'_> {
     /// Makes a step of the first deletion among `operations`; `None` if there is none.
@@ -110,7 +110,7 @@ impl Deciding<'_> {
             count += taken;
             is_all &= was_whole;
         }
-        let (letters, rest) = self.step(&deletion.letters());
+        let (letters, rest) = self.step(&Sweep::within(deletion.letters()));
         count += letters.len();
         let gone = letters.into_iter().map(|letter| letter.number);
         self.changes.letters_gone.extend(gone);

@@ -78,11 +78,6 @@ impl Pending {
         self.by_job.get(&number).copied().unwrap_or_default()
     }
 
-    /// How many deliveries to an endpoint are pending.
-    pub fn of_endpoint(&self, id: EndpointId) -> u64 {
-        self.at_endpoints.count(id)
-    }
-
     /// The lane as the ledger wants to see it.
     pub fn lane(&self, key: &LaneKey) -> LaneRows {
         let lane = self.lanes.get(key);

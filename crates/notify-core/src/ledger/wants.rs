@@ -156,7 +156,8 @@ impl Asking<'_> {
             Doomed::Endpoint(id) => self.endpoint(*id),
         }
         self.wants.doomed = Some(deletion.what().clone());
-        self.wants.letters.push(deletion.letters());
+        let letters = Sweep::within(deletion.letters());
+        self.wants.letters.push(letters);
     }
 
     /// Whose pending deliveries are forgotten.

@@ -326,7 +326,7 @@ impl Sweep {
     }
 
     /// Over those that a filter means which is known to name something.
-    pub(super) fn within(filter: DeadFilter) -> Self {
+    pub(crate) fn within(filter: DeadFilter) -> Self {
         Self {
             filter,
             ..Self::all()

@@ -1,6 +1,6 @@
 //! Forgetting a job or an endpoint with all that it has, in bounded steps.
 
-use super::{DeadFilter, Sweep};
+use super::DeadFilter;
 use crate::id::{EndpointId, JobId};
 
 /// What is to be forgotten.
@@ -36,7 +36,7 @@ pub struct Deletion {
 impl Deletion {
     /// So many pending deliveries are forgotten in a step, and the rest of the last
     /// lane, which are at most a thousand more. Of dead letters it is
-    /// [`Sweep::STEP_MAX`].
+    /// [`Sweep::STEP_MAX`](super::Sweep::STEP_MAX).
     pub const STEP_MAX: usize = 128;
 
     /// Of this job or endpoint.
@@ -73,9 +73,9 @@ impl Deletion {
         }
     }
 
-    /// The walk over its dead letters, from the first one that is left.
-    pub(crate) fn letters(&self) -> Sweep {
-        let filter = match &self.what {
+    /// Its dead letters.
+    pub(crate) fn letters(&self) -> DeadFilter {
+        match &self.what {
             Doomed::Job { id, .. } => DeadFilter {
                 job: Some(id.clone()),
                 ..DeadFilter::default()
@@ -84,7 +84,6 @@ impl Deletion {
                 endpoint: Some(*id),
                 ..DeadFilter::default()
             },
-        };
-        Sweep::within(filter)
+        }
     }
 }

@@ -18,10 +18,6 @@ pub(super) struct AtEndpoints {
 }
 
 impl AtEndpoints {
-    pub(super) fn count(&self, id: EndpointId) -> u64 {
-        self.counts.get(&id).copied().unwrap_or_default()
-    }
-
     pub(super) fn add(&mut self, id: EndpointId) {
         *self.counts.entry(id).or_default() += 1;
     }
@@ -50,6 +46,12 @@ impl AtEndpoints {
 }
 
 impl Pending {
+    /// How many deliveries to an endpoint are pending.
+    pub fn of_endpoint(&self, id: EndpointId) -> u64 {
+        let counts = &self.at_endpoints.counts;
+        counts.get(&id).copied().unwrap_or_default()
+    }
+
     /// The lanes among `keys` with all that is pending in them, until those are
     /// `rows_max` deliveries; and whether those were all.
     pub fn whole_lanes(
