@@ -102,3 +102,72 @@ impl Pending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::DeliveryId;
+    use crate::job::EventKind;
+    use crate::ledger::DeliveryRow;
+    use crate::time::Timestamp;
+
+    fn key(job: u64, endpoint: u128) -> LaneKey {
+        LaneKey {
+            job: JobId::parse(&format!("job-{job}")).unwrap(),
+            endpoint: EndpointId::from_random(endpoint),
+            redelivery: None,
+        }
+    }
+
+    fn row(number: u64) -> DeliveryRow {
+        DeliveryRow {
+            number,
+            job: Some(number),
+            endpoint: 1,
+            id: DeliveryId::from_random(number.into()),
+            generation: 0,
+            sequence: 1,
+            kind: EventKind::Lifecycle,
+            json_bytes: 0,
+            accepted_at: Timestamp::EPOCH,
+            due_at: Timestamp::EPOCH,
+            first_failed_at: None,
+            attempts_made: 0,
+            spacing: std::time::Duration::ZERO,
+            lease: None,
+        }
+    }
+
+    #[test]
+    fn the_lanes_of_an_endpoint_come_whole_and_not_too_many_at_once() {
+        let mut pending = Pending::default();
+        for number in 0..60 {
+            // Ten lanes of five at one endpoint, one of ten at another.
+            let (job, endpoint) = if number < 50 {
+                (number % 10, 1)
+            } else {
+                (0, 2)
+            };
+            pending.restore(&key(job, endpoint), row(number));
+        }
+        let at = EndpointId::from_random(1);
+        let (lanes, are_all) = pending.whole_lanes_at(at, 11);
+        let rows = lanes
+            .iter()
+            .map(|(_, rows)| (rows.first.len(), rows.hidden));
+        assert_eq!(rows.collect::<Vec<_>>(), [(5, 0); 3]);
+        assert!(!are_all);
+        let (lanes, are_all) = pending.whole_lanes_at(at, 50);
+        assert_eq!((lanes.len(), are_all), (10, true));
+        assert!(lanes.iter().all(|(key, _)| key.endpoint == at));
+        // An empty lane is none.
+        for (key, rows) in lanes {
+            for row in rows.first {
+                pending.set_aside(Timestamp::EPOCH, &key, row.number);
+            }
+        }
+        assert!(pending.whole_lanes_at(at, 50).0.is_empty());
+        assert_eq!((pending.of_endpoint(at), pending.total()), (0, 10));
+        assert!(pending.at_endpoints.lanes.len() == 1);
+    }
+}
