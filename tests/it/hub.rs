@@ -1,6 +1,7 @@
 //! The hub as a service sees it, over a recording transport and paused time.
 
 mod clock;
+mod deletion;
 mod deliveries;
 mod egress;
 mod ending;

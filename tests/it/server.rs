@@ -9,6 +9,7 @@
 mod backup;
 mod check_url;
 mod curl;
+mod deletion;
 mod durable;
 mod endpoints;
 mod events;
@@ -72,6 +73,11 @@ impl Server {
 
     async fn post(&self, path: &str, body: impl ToString) -> HttpAnswer {
         let request = HttpRequest::post(path, body.to_string()).bearer(KEY);
+        request.send(self.address).await
+    }
+
+    async fn delete(&self, path: &str) -> HttpAnswer {
+        let request = HttpRequest::new("DELETE", path).bearer(KEY);
         request.send(self.address).await
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use notify_core::endpoint::Endpoint;
 use notify_core::store::{
-    Answer, Append, Appended, Batch, DeadFilter, EndpointChange, Operation, Refusal, Registered,
-    Registration, Room, Store, StoreError, Sweep, Swept, Written,
+    Answer, Append, Appended, Batch, DeadFilter, Deletion, Doomed, EndpointChange, Operation,
+    Refusal, Registered, Registration, Room, Store, StoreError, Sweep, Swept, Written,
 };
 use notify_core::{EndpointId, Timestamp};
 
@@ -91,6 +91,25 @@ pub trait Ask: Store {
         filter: DeadFilter,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send {
         sweep(self, now, filter, Operation::DropDeadLetters)
+    }
+
+    /// Deletes a job or an endpoint, step by step.
+    fn delete(
+        &self,
+        now: Timestamp,
+        what: Doomed,
+    ) -> impl Future<Output = Result<Result<(), Refusal>, StoreError>> + Send {
+        async move {
+            let mut deletion = Deletion::of(what);
+            loop {
+                match self.ask(now, Operation::Delete(deletion)).await? {
+                    Ok(Answer::Deleted { rest: Some(rest) }) => deletion = rest,
+                    Ok(Answer::Deleted { rest: None }) => return Ok(Ok(())),
+                    Ok(other) => panic!("{other:?}"),
+                    Err(refusal) => return Ok(Err(refusal)),
+                }
+            }
+        }
     }
 
     /// When the next head that is not due yet falls due.

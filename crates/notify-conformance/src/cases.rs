@@ -8,6 +8,7 @@ use crate::{Bounds, Draw, DurableFactory, Restart, StoreFactory, rig, snapshot};
 pub mod accepting;
 pub mod clock;
 pub mod dead_letters;
+pub mod deleting;
 pub mod endpoints;
 pub mod fan_out;
 pub mod histories;

@@ -21,6 +21,7 @@
 //! that nobody names as late as may be, and after a restart progress keeps no distance.
 
 mod clock;
+mod deletion;
 mod deliveries;
 mod endpoints;
 mod jobs;
@@ -34,6 +35,7 @@ use notify_core::endpoint::{Endpoint, EventFilter};
 use notify_core::event::{EventRecord, Fingerprint};
 use notify_core::{DeliveryId, EndpointUrl, Epoch, EventId, IdempotencyKey, JobId, Timestamp};
 
+pub use deletion::NotDeleted;
 pub use deliveries::{End, Stale};
 pub use endpoints::{Refusal, Wish};
 pub use jobs::{Accepted, Event, NewIds, Refused, Registered, Registration};

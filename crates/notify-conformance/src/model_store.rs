@@ -2,6 +2,7 @@
 
 mod views;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use notify_core::clock::ClockStep;
@@ -11,17 +12,17 @@ use notify_core::event::EventRecord;
 use notify_core::job::JobStatus;
 use notify_core::retention::Retention;
 use notify_core::store::{
-    Answer, Append, Appended, Archive, Batch, Counters, DeadFilter, EndpointChange, FreshIds,
-    JobView, List, Listed, Operation, PAGE_BYTES_MAX, Page, Refusal, RegisterWebhook, Registered,
-    Registration, Room, StaleLease, Store, StoreResult, Swept, TokenHash, Trimmed, Webhook,
-    Written,
+    Answer, Append, Appended, Archive, Batch, Counters, DeadFilter, Doomed, EndpointChange,
+    FreshIds, JobView, List, Listed, Operation, PAGE_BYTES_MAX, Page, Refusal, RegisterWebhook,
+    Registered, Registration, Room, StaleLease, Store, StoreResult, Swept, TokenHash, Trimmed,
+    Webhook, Written,
 };
 use notify_core::{DeliveryId, EndpointId, EndpointUrl, JobId, Timestamp};
 
 use views::{dead_letter, delivery, delivery_view, head, job_view, lane_key, page};
 
 use crate::Bounds;
-use crate::model::{self, End, Event, Job, Lane, Letter, Model, NewIds, Refused, Wish};
+use crate::model::{self, End, Event, Job, Lane, Letter, Model, NewIds, NotDeleted, Refused, Wish};
 
 /// A [`Model`] that is asked as any store is: what random histories compare others
 /// with. It is slow, and gone with its process.
@@ -106,10 +107,17 @@ impl Store for ModelStore {
             for note in &batch.health {
                 model.examine(now, note.endpoint, note.health == Health::Sick);
             }
-            for operation in batch.operations.clone() {
+            // Deletions come before the others.
+            let is_deletion = |operation: &Operation| matches!(operation, Operation::Delete(_));
+            let (first, others): (Vec<_>, Vec<_>) = (0..)
+                .zip(batch.operations.clone())
+                .partition(|(_, it)| is_deletion(it));
+            let mut answers = BTreeMap::new();
+            for (place, operation) in first.into_iter().chain(others) {
                 let answer = carry_out(model, now, operation, &mut lanes);
-                written.answers.push(answer);
+                answers.insert(place, answer);
             }
+            written.answers = answers.into_values().collect();
             let mut room = batch.may_lease.clone();
             let leased = model.lease(now, &lanes, |endpoint, json_bytes| {
                 room.take(endpoint, json_bytes)
@@ -291,6 +299,24 @@ fn carry_out(
         Operation::DropDeadLetters(sweep) => {
             let wanted = wanted(model, sweep.filter().clone());
             swept(model.drop_letters(wanted))
+        }
+        Operation::Delete(deletion) => {
+            match deletion.what() {
+                Doomed::Job { id, force } => {
+                    let deleted = model.delete_job(id, *force);
+                    deleted.map_err(|refused| match refused {
+                        NotDeleted::Unknown => Refusal::NoJob,
+                        NotDeleted::Running => Refusal::JobRunning,
+                    })?;
+                }
+                Doomed::Endpoint(id) => {
+                    let url = model.endpoint(*id).map(|endpoint| endpoint.url.clone());
+                    let url = url.ok_or(Refusal::NoEndpoint)?;
+                    let deleted = model.delete_endpoint(now, &url);
+                    deleted.map_err(|_| Refusal::NoEndpoint)?;
+                }
+            }
+            Answer::Deleted { rest: None }
         }
     })
 }

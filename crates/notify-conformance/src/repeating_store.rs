@@ -8,8 +8,8 @@ use notify_core::clock::ClockStep;
 use notify_core::event::Fingerprint;
 use notify_core::retention::Retention;
 use notify_core::store::{
-    Answer, Archive, Batch, Operation, Refusal, Registered, Room, StaleLease, Store, StoreResult,
-    Swept, Trimmed, Written,
+    Answer, Archive, Batch, Doomed, Operation, Refusal, Registered, Room, StaleLease, Store,
+    StoreResult, Swept, Trimmed, Written,
 };
 use notify_core::{IdempotencyKey, Timestamp};
 
@@ -77,7 +77,12 @@ impl<S: Store> Store for RepeatingStore<S> {
                 ..Batch::default()
             };
             let mut expected = Vec::new();
+            let is_alone = operations.len() == 1;
             for (operation, answer) in operations.into_iter().zip(&written.answers) {
+                // What it deletes may have come back in the same batch.
+                if matches!(operation, Operation::Delete(_)) && !is_alone {
+                    continue;
+                }
                 if let Some(repeated) = when_repeated(&operation, answer) {
                     again.operations.push(operation);
                     expected.push(repeated);
@@ -167,6 +172,14 @@ fn when_repeated(
             count: 0,
             rest: None,
         })),
+        (Operation::Delete(deletion), Ok(Answer::Deleted { rest: None })) => {
+            match deletion.what() {
+                _ if deletion.is_begun() => answer.clone(),
+                Doomed::Job { .. } => Err(Refusal::NoJob),
+                Doomed::Endpoint(_) => Err(Refusal::NoEndpoint),
+            }
+        }
+        (Operation::Delete(_), Err(_)) => answer.clone(),
         // One that nobody names may have been forgotten meanwhile.
         (_, Ok(Answer::Endpoint(endpoint))) if endpoint.may_be_forgotten() => return None,
         (_, Ok(Answer::Endpoint(_)))

@@ -166,6 +166,20 @@ macro_rules! store_suite {
                 of_the_largest_endpoint_the_oldest_make_room
                 what_is_redelivered_or_dropped_takes_no_room
             }
+            deleting {
+                a_deleted_job_is_gone_with_all_that_it_has
+                a_running_job_is_deleted_only_by_force
+                what_is_unknown_is_not_deleted
+                a_lease_of_what_was_deleted_settles_nothing
+                another_job_begins_under_a_deleted_ones_id
+                what_has_just_been_given_up_is_deleted_too
+                what_outlived_a_job_is_deleted_by_its_id
+                a_large_job_is_there_until_it_is_wholly_gone
+                deletions_of_one_batch_take_turns
+                a_deleted_endpoint_is_gone_with_all_that_it_has
+                a_large_endpoint_is_there_until_it_is_wholly_gone
+                a_job_that_waits_for_a_deleted_endpoint_has_ended
+            }
             redelivering {
                 a_redelivery_is_the_next_generation
                 a_redelivery_may_succeed
@@ -249,6 +263,10 @@ macro_rules! store_suite {
             }
             histories {
                 random_histories_with_restarts_agree_with_the_model
+            }
+            deleting {
+                a_deletion_survives
+                a_deletion_that_was_cut_short_is_finished_by_another
             }
             clock {
                 a_wait_is_no_longer_for_a_clock_that_was_ahead

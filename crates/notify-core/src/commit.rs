@@ -204,6 +204,11 @@ impl<T> Committer<T> {
                 }
             }
         }
+        for (operation, answer) in batch.operations.iter().zip(&written.answers) {
+            if let Operation::Delete(deletion) = operation {
+                scheduler.handle_deleted(deletion.what(), answer);
+            }
+        }
         // Its answer names only what falls due after it.
         self.claim_wanted |= self.next_due.is_some_and(|due| due <= at);
         let answers = self.take_in(since, written, scheduler);
@@ -403,7 +408,8 @@ impl<T> Committer<T> {
         written.answers
     }
 
-    /// Answers a caller; one whose walk over dead letters is not through goes on.
+    /// Answers a caller; one whose walk over dead letters or whose deletion is not
+    /// through goes on.
     fn handle_answer(
         &mut self,
         operation: &Operation,
@@ -411,6 +417,14 @@ impl<T> Committer<T> {
         swept: u64,
         answer: Result<Answer, Refusal>,
     ) {
+        if let Ok(Answer::Deleted { rest: Some(rest) }) = answer {
+            let operation = Operation::Delete(rest);
+            return self.waiting.push_back(Waiting {
+                operation,
+                ticket,
+                swept,
+            });
+        }
         let Ok(Answer::Swept(Swept { count, rest })) = answer else {
             return self.tell(ticket, answer.map_err(CommitError::Refused));
         };

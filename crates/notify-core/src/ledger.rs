@@ -24,6 +24,7 @@
 
 mod accept;
 mod changes;
+mod delete;
 mod isolate;
 mod lanes;
 mod letters;
@@ -127,8 +128,8 @@ pub struct Decided {
 }
 
 /// Decides over a batch, given the rows that it [wants]: first the settles and the
-/// health of endpoints, then the operations, each in order; last, heads of lanes that
-/// remain are leased.
+/// health of endpoints, then a step of the first deletion, then the other operations,
+/// each in order; last, heads of lanes that remain are leased.
 pub fn decide(
     now: Timestamp,
     batch: &Batch,
@@ -144,8 +145,14 @@ pub fn decide(
     for HealthNote { endpoint, health } in &batch.health {
         deciding.alter_endpoint(*endpoint, |endpoint| endpoint.note_health(*health, now));
     }
+    let mut deleted = deciding.delete_first(&batch.operations);
     for operation in &batch.operations {
-        let answer = deciding.operation(operation);
+        let answer = match operation {
+            Operation::Delete(deletion) => deleted
+                .take()
+                .unwrap_or_else(|| Ok(Deciding::later(deletion))),
+            operation => deciding.operation(operation),
+        };
         deciding.written.answers.push(answer);
     }
     deciding.lease(batch.may_lease.clone(), usize::MAX);
@@ -223,6 +230,7 @@ impl<'a> Deciding<'a> {
                 .map(Answer::Endpoint),
             Operation::Redeliver(sweep) => self.redeliver(sweep).map(Answer::Swept),
             Operation::DropDeadLetters(sweep) => self.drop_letters(sweep).map(Answer::Swept),
+            Operation::Delete(deletion) => Ok(Self::later(deletion)),
         }
     }
 

@@ -20,7 +20,8 @@
 //! than [`Limits::ready_per_endpoint_max`], nor more bytes altogether than
 //! [`Limits::ready_bytes_max`] and one event, if the store keeps to
 //! [`Scheduler::room`]; endpoints that can send take turns; each delivery that
-//! came in goes out through [`poll_settle`](Scheduler::poll_settle) exactly once.
+//! came in goes out through [`poll_settle`](Scheduler::poll_settle) exactly once, unless
+//! it was [deleted](Scheduler::handle_deleted).
 //! What fails for a reason of our own is charged to nobody: it counts as no
 //! attempt and is postponed, for a second at first and for twice as long each time.
 //! An idle endpoint that is well occupies next to no memory.
@@ -36,6 +37,7 @@
 //! **Not needed for correctness.** The ready deliveries here are a cache of the
 //! store's: losing the whole scheduler loses no delivery, only leases.
 
+mod deleted;
 mod ending;
 mod health;
 mod limits;

@@ -9,6 +9,7 @@
 
 mod archive;
 mod batch;
+mod deletion;
 
 use std::fmt;
 use std::future::Future;
@@ -31,6 +32,7 @@ pub use batch::{
     Refusal, RegisterWebhook, Registered, Registration, Room, StaleLease, Sweep, Swept, Webhook,
     Written,
 };
+pub use deletion::{Deletion, Doomed};
 
 /// A boxed future, so that the traits stay object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -59,8 +61,8 @@ pub type StoreResult<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 /// Dropping the future of a write leaves its outcome unknown: it may have been
 /// written or not, but never by half.
 pub trait Store: Archive {
-    /// Carries out a batch as one transaction: first the settles, then the
-    /// operations, each in order. New heads of lanes for which `may_lease` has
+    /// Carries out a batch as one transaction: first the settles, then a step of the
+    /// first deletion among the operations, then the other operations, each in order. New heads of lanes for which `may_lease` has
     /// room come back leased.
     ///
     /// The outer error means that nothing of the batch is known to be written;

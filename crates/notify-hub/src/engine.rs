@@ -211,6 +211,7 @@ impl Engine {
         let job = match &operation {
             Operation::Append(append) => Some(append.job.clone()),
             Operation::Register(registration) => Some(registration.job.clone()),
+            Operation::Delete(deletion) => deletion.job().cloned(),
             _ => None,
         };
         let ticket = Ticket {

@@ -63,6 +63,12 @@ pub enum NotifyError {
     /// There is no such endpoint.
     #[error("there is no such endpoint")]
     EndpointUnknown,
+    /// There is no such job.
+    #[error("there is no such job")]
+    JobUnknown,
+    /// The job has not ended, and is deleted only if that is forced.
+    #[error("the job has not ended")]
+    JobRunning,
     /// The filter names nothing, which is never taken for everything.
     #[error(transparent)]
     FilterEmpty(#[from] FilterEmpty),
@@ -132,6 +138,8 @@ impl NotifyError {
             Self::EndpointSecretConflict => "endpoint_secret_conflict",
             Self::RotationInProgress => "rotation_in_progress",
             Self::EndpointUnknown => "endpoint_unknown",
+            Self::JobUnknown => "job_unknown",
+            Self::JobRunning => "job_running",
             Self::FilterEmpty(_) => "filter_empty",
             Self::RowDamaged(_) => "row_damaged",
             Self::Internal => "internal",
@@ -205,6 +213,8 @@ impl From<Refusal> for NotifyError {
             Refusal::JobExists => Self::JobExists,
             Refusal::SecretConflict => Self::EndpointSecretConflict,
             Refusal::NoEndpoint => Self::EndpointUnknown,
+            Refusal::NoJob => Self::JobUnknown,
+            Refusal::JobRunning => Self::JobRunning,
             Refusal::RotationInProgress => Self::RotationInProgress,
             Refusal::Full => Self::overloaded(),
             Refusal::NoSpace => Self::StoreFull,

@@ -168,6 +168,14 @@ impl LiveJobs {
         woken.into_iter().for_each(Waker::wake);
     }
 
+    /// Ends the subscriptions of a job that was deleted.
+    pub(crate) fn deleted(&self, job: &JobId) {
+        let live = lock(&self.followed).jobs.get(job).cloned();
+        if let Some(live) = live {
+            self.tell(job, &live, FollowedLog::handle_deleted);
+        }
+    }
+
     /// Ends the subscriptions that are bound to the job's old token.
     pub(crate) fn token_replaced(&self, job: &JobId) {
         let live = lock(&self.followed).jobs.get(job).cloned();
@@ -339,7 +347,7 @@ pub enum EndReason {
     TokenReplaced,
     /// The notifier is shutting down.
     Shutdown,
-    /// The job was forgotten, and another one has begun under its id.
+    /// The job was deleted, or it was forgotten and another one has begun under its id.
     Forgotten,
 }
 

@@ -6,6 +6,7 @@
 
 mod apply;
 mod decide;
+mod delete;
 mod forget;
 mod tables;
 

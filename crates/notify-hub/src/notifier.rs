@@ -2,6 +2,7 @@
 
 mod builder;
 mod dead_letters;
+mod deletion;
 mod endpoints;
 mod health;
 mod webhook;

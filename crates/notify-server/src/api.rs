@@ -43,7 +43,7 @@ pub(crate) use parts::Parts;
 pub(crate) fn router(parts: Parts) -> Router {
     Router::new()
         .route("/v1/jobs", post(jobs::create).get(jobs::show_all))
-        .route("/v1/jobs/{job_id}", get(jobs::show))
+        .route("/v1/jobs/{job_id}", get(jobs::show).delete(jobs::delete))
         .route("/v1/jobs/{job_id}/events", post(jobs::accept_event))
         .route("/v1/jobs/{job_id}/token", post(jobs::renew_token))
         .route("/v1/jobs/{job_id}/deliveries", get(deliveries::of_job))
@@ -62,7 +62,10 @@ pub(crate) fn router(parts: Parts) -> Router {
             post(dead_letters::redeliver_one),
         )
         .route("/v1/endpoints", get(endpoints::show_all))
-        .route("/v1/endpoints/{id}", get(endpoints::show))
+        .route(
+            "/v1/endpoints/{id}",
+            get(endpoints::show).delete(endpoints::delete),
+        )
         .route("/v1/endpoints/{id}/enable", post(endpoints::enable))
         .route("/v1/endpoints/{id}/disable", post(endpoints::disable))
         .route("/v1/endpoints/{id}/secrets", post(endpoints::rotate_secret))

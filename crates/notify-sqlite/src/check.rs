@@ -227,14 +227,10 @@ const RULES: &[(&str, &str)] = &[
              (SELECT 1 FROM events e WHERE e.job = d.job AND e.sequence = d.sequence))",
     ),
     (
-        "a delivery has its endpoint",
+        // An endpoint that was deleted is still named by what is settled, and by jobs.
+        "a delivery that waits has its endpoint",
         "SELECT 'deliveries ' || d.job || '-' || d.sequence || '-' || d.target FROM deliveries d
-         WHERE d.endpoint NOT IN (SELECT id FROM endpoints)",
-    ),
-    (
-        "whom a job tells is known",
-        "SELECT j.job_id FROM jobs j
-         WHERE j.endpoint IS NOT NULL AND j.endpoint NOT IN (SELECT id FROM endpoints)",
+         WHERE d.state = 0 AND d.endpoint NOT IN (SELECT id FROM endpoints)",
     ),
     (
         "a delivery that waits anew is its dead letter's row, and that has its endpoint",

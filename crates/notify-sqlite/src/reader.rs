@@ -116,7 +116,8 @@ pub(crate) fn deliveries(
         });
     };
     let mut statement = conn.prepare_cached(
-        "SELECT job, sequence, target, number FROM deliveries WHERE job = ?1 AND number < ?2
+        "SELECT job, sequence, target, number FROM deliveries
+         WHERE job = ?1 AND number < ?2 AND endpoint IN (SELECT id FROM endpoints)
          ORDER BY number DESC LIMIT ?3",
     )?;
     let key = params![job.number, before(list), one_more(list)];
@@ -141,7 +142,12 @@ pub(crate) fn delivery(conn: &Connection, id: DeliveryId) -> Result<Option<Deliv
         let job = job.ok_or_else(|| Fault::damaged(format!("deliveries {place}: no job")))?;
         // An old place carries no CRC; what is found there says what it is.
         let is_it = row.id(job.epoch) == id;
-        return is_it.then(|| delivery_view(conn, &job, row)).transpose();
+        // What came of it at an endpoint that was deleted nobody can look at.
+        let is_shown = row.state == DeliveryState::Pending
+            || EndpointRow::numbered(conn, row.endpoint)?.is_some();
+        return (is_it && is_shown)
+            .then(|| delivery_view(conn, &job, row))
+            .transpose();
     }
     // One that has outlived its job.
     let letter = DeadRow::redelivered(conn, id)?;

@@ -17,6 +17,7 @@
 mod apply;
 mod clock;
 mod decide;
+mod delete;
 mod deliveries;
 mod fetch;
 mod fold;

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use notify_tests::http_client::{HttpAnswer, HttpRequest};
 use notify_tests::receiver::Receiver;
 use serde_json::{Value, json};
 
-use super::{KEY, Server, check_field, check_refused};
+use super::{Server, check_field, check_refused};
 
 /// One attempt, so that what fails is a dead letter at once.
 const GIVES_UP: [(&str, &str); 2] = [
@@ -15,13 +14,6 @@ const GIVES_UP: [(&str, &str); 2] = [
 ];
 
 impl Server {
-    async fn delete(&self, path: &str) -> HttpAnswer {
-        HttpRequest::new("DELETE", path)
-            .bearer(KEY)
-            .send(self.address)
-            .await
-    }
-
     /// The dead letters of a list, once there are so many.
     async fn letters(&self, query: &str, count: usize) -> Vec<Value> {
         let path = format!("/v1/dead-letters{query}");

@@ -1,5 +1,6 @@
 //! The committer against examples; the harness of its tests.
 
+mod deleting;
 mod failing;
 mod random;
 

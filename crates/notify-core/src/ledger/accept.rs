@@ -145,7 +145,9 @@ impl Deciding<'_> {
                         reason: DeadReason::SecretMissing,
                     });
                 }
-                _ => audience.told.push((endpoint, STANDING)),
+                Some(_) => audience.told.push((endpoint, STANDING)),
+                // It was deleted.
+                None => {}
             }
         }
         Ok(audience)

@@ -16,6 +16,11 @@ use crate::time::Timestamp;
 /// is there; each row stands here once.
 #[derive(Debug, Default)]
 pub struct Changes {
+    /// Jobs that are forgotten with all that they have but dead letters and what is
+    /// pending, which stand below. Another one may begin under the same id.
+    pub jobs_gone: Vec<JobRow>,
+    /// Endpoints that are forgotten. Another one may come to the same URL.
+    pub endpoints_gone: Vec<EndpointRow>,
     /// Endpoints that are new or not as they were.
     pub endpoints: Vec<Changed<EndpointRow>>,
     /// Jobs that are new or not as they were.
@@ -98,15 +103,18 @@ pub enum End {
         /// Why.
         reason: DeadReason,
     },
+    /// It is forgotten, with its job or its endpoint: it leaves its job's list too.
+    Forgotten,
 }
 
 impl End {
-    /// Where it leaves the delivery.
-    pub const fn state(self) -> DeliveryState {
+    /// Where it leaves the delivery, if anywhere.
+    pub const fn state(self) -> Option<DeliveryState> {
         match self {
-            Self::Delivered => DeliveryState::Delivered,
-            Self::Superseded => DeliveryState::Superseded,
-            Self::Dead { .. } => DeliveryState::Dead,
+            Self::Delivered => Some(DeliveryState::Delivered),
+            Self::Superseded => Some(DeliveryState::Superseded),
+            Self::Dead { .. } => Some(DeliveryState::Dead),
+            Self::Forgotten => None,
         }
     }
 }

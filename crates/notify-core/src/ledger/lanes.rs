@@ -109,6 +109,12 @@ impl Lane {
         self.rows.iter_mut().find(|held| is(&held.row))
     }
 
+    /// The numbers of the deliveries in sight, and whether those are all.
+    pub(super) fn numbers(&self) -> (Vec<u64>, bool) {
+        let numbers = self.rows.iter().map(|held| held.row.number);
+        (numbers.collect(), self.hidden.1 == 0)
+    }
+
     /// Takes a delivery out.
     fn remove(&mut self, number: u64) -> Option<Held> {
         let position = self
@@ -135,6 +141,19 @@ impl Lanes {
     pub(super) fn get(&mut self, key: &LaneKey) -> Option<&mut Lane> {
         let place = *self.places.get(key)?;
         self.lanes.get_mut(place)
+    }
+
+    /// Whether a delivery has ended in one of these lanes.
+    pub(super) fn has_ended(&self, is_one: impl Fn(&LaneKey) -> bool) -> bool {
+        let mut lanes = self.lanes.iter();
+        lanes.any(|lane| !lane.ended.is_empty() && is_one(&lane.key))
+    }
+
+    /// Nothing was ever sent in these lanes: they are another job's or endpoint's now.
+    pub(super) fn begin_anew(&mut self, is_one: impl Fn(&LaneKey) -> bool) {
+        for lane in self.lanes.iter_mut().filter(|lane| is_one(&lane.key)) {
+            lane.progress_sent_at = None;
+        }
     }
 
     /// Puts a delivery at the end of its lane.
@@ -332,12 +351,16 @@ impl Deciding<'_> {
             && let Some(job) = self.rows.jobs.change(&key.job)
         {
             job.pending = job.pending.saturating_sub(1);
+            if matches!(ending, Ending::Forgotten) {
+                job.listed = job.listed.saturating_sub(1);
+            }
             if job.head.is_finished() && job.pending == 0 {
                 job.ended_at = Some(self.now);
             }
         }
         let end = match ending {
             Ending::Delivered => End::Delivered,
+            Ending::Forgotten => End::Forgotten,
             Ending::Superseded => {
                 self.written.superseded += 1;
                 End::Superseded
@@ -364,4 +387,5 @@ pub(super) enum Ending {
     Delivered,
     Superseded,
     Dead(DeadReason),
+    Forgotten,
 }

@@ -39,7 +39,7 @@ impl Deciding<'_> {
 
     /// The dead letters of this step that no operation before has taken, and the
     /// rest of the walk.
-    fn step(&mut self, sweep: &Sweep) -> (Vec<LetterRow>, Option<Sweep>) {
+    pub(super) fn step(&mut self, sweep: &Sweep) -> (Vec<LetterRow>, Option<Sweep>) {
         let fetched = self.rows.letters.iter().position(|(of, ..)| of == sweep);
         let Some(position) = fetched else {
             return (Vec::new(), None);

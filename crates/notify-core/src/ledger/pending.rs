@@ -4,6 +4,8 @@
 //! ledger ([`Changes`]); nothing is decided here. What it costs to find the heads
 //! that have waited longest does not grow with what waits.
 
+mod at_endpoints;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use crate::lane::waits_since;
 use crate::map::{IdMap, IdSet};
 use crate::store::Room;
 use crate::time::Timestamp;
+use at_endpoints::AtEndpoints;
 
 /// A head's place among those that wait: when it may be attempted, and its number.
 type Place = (Timestamp, u64);
@@ -36,7 +39,7 @@ pub struct Pending {
     disabled: IdSet<EndpointId>,
     /// Since when each endpoint is sick that is.
     sick: IdMap<EndpointId, Timestamp>,
-    by_endpoint: IdMap<EndpointId, u64>,
+    at_endpoints: AtEndpoints,
     /// By the job's number.
     by_job: IdMap<u64, u64>,
     total: u64,
@@ -76,11 +79,6 @@ impl Pending {
     /// How many deliveries of the job with this number are pending.
     pub fn of_job(&self, number: u64) -> u64 {
         self.by_job.get(&number).copied().unwrap_or_default()
-    }
-
-    /// How many deliveries to an endpoint are pending.
-    pub fn of_endpoint(&self, id: EndpointId) -> u64 {
-        self.by_endpoint.get(&id).copied().unwrap_or_default()
     }
 
     /// The lane as the ledger wants to see it.
@@ -220,6 +218,7 @@ impl Pending {
 
     /// Takes in what was changed.
     pub fn apply(&mut self, now: Timestamp, changes: &Changes) {
+        self.forget_deleted(changes);
         for endpoint in &changes.endpoints {
             let endpoint = &endpoint.row.endpoint;
             self.set_enabled(endpoint.id, endpoint.enabled);
@@ -294,7 +293,7 @@ impl Pending {
 
     fn push(&mut self, key: &LaneKey, row: DeliveryRow) {
         self.total += 1;
-        *self.by_endpoint.entry(key.endpoint).or_default() += 1;
+        self.at_endpoints.add(key.endpoint);
         if let Some(job) = row.job {
             *self.by_job.entry(job).or_default() += 1;
         }
@@ -305,7 +304,7 @@ impl Pending {
                     rows: VecDeque::from([row]),
                     stands: None,
                 };
-                self.lanes.insert(Arc::new(key.clone()), lane);
+                self.lanes.insert(self.at_endpoints.begin(key), lane);
             }
         }
     }
@@ -324,12 +323,13 @@ impl Pending {
         let row = lane.rows.remove(position)?;
         let is_empty = lane.rows.is_empty();
         self.total -= 1;
-        subtract(&mut self.by_endpoint, key.endpoint);
+        self.at_endpoints.remove(key.endpoint);
         if let Some(job) = row.job {
             subtract(&mut self.by_job, job);
         }
         if is_empty {
             self.stand(key, None);
+            self.at_endpoints.end(key);
             self.lanes.remove(key);
         }
         Some(())

@@ -12,7 +12,7 @@ use crate::id::{DeliveryId, EndpointId, IdempotencyKey, JobId};
 use crate::job::{EventKind, JobHead};
 use crate::lane::LaneRow;
 use crate::map::{IdMap, IdSet};
-use crate::store::{Refusal, Sweep, TokenHash};
+use crate::store::{Doomed, Refusal, Sweep, TokenHash};
 use crate::time::Timestamp;
 
 /// What a store found under a name.
@@ -204,8 +204,18 @@ pub struct Rows {
     pub(super) endpoints: Table<EndpointId, EndpointRow>,
     pub(super) urls: IdMap<EndpointUrl, Found<EndpointId>>,
     pub(super) letters: Vec<(Sweep, Vec<LetterRow>, u64)>,
+    pub(super) doomed: Option<DoomedLanes>,
     lanes: Vec<(LaneKey, LaneRows)>,
     lanes_known: IdSet<LaneKey>,
+}
+
+/// What is pending of what is to be forgotten.
+#[derive(Debug)]
+pub(super) struct DoomedLanes {
+    pub(super) what: Doomed,
+    pub(super) lanes: Vec<LaneKey>,
+    /// Whether those are all.
+    pub(super) are_all: bool,
 }
 
 impl Rows {
@@ -265,7 +275,23 @@ impl Rows {
 
     /// A lane's pending deliveries.
     pub fn put_lane(&mut self, key: LaneKey, rows: LaneRows) {
-        self.lanes.push((key, rows));
+        let doomed = self.doomed.as_ref();
+        if doomed.is_none_or(|doomed| !doomed.lanes.contains(&key)) {
+            self.lanes.push((key, rows));
+        }
+    }
+
+    /// The whole lanes of what is to be forgotten, before other lanes are put. `are_all`
+    /// if there are no others.
+    pub fn put_doomed(&mut self, what: Doomed, lanes: Vec<(LaneKey, LaneRows)>, are_all: bool) {
+        self.doomed = Some(DoomedLanes {
+            what,
+            lanes: lanes.iter().map(|(key, _)| key.clone()).collect(),
+            are_all,
+        });
+        self.lanes_known
+            .extend(lanes.iter().map(|(key, _)| key.clone()));
+        self.lanes.extend(lanes);
     }
 
     /// The dead letters that a step of `sweep` looks at, by number: at most
@@ -401,6 +427,22 @@ impl<K: Eq + Hash, R: Clone> Table<K, R> {
             slot.before = Some(row.clone());
         }
         Some(row)
+    }
+
+    /// Whether the row is new, or not as it was.
+    pub(super) fn is_changed(&self, key: &K) -> bool {
+        let slot = self.places.get(key).and_then(|&at| self.slots.get(at));
+        slot.is_some_and(|slot| slot.is_changed)
+    }
+
+    /// The row as it is, which is none any more.
+    pub(super) fn remove(&mut self, key: &K) -> Option<R> {
+        let slot = self.slots.get_mut(*self.places.get(key)?)?;
+        (slot.is_changed, slot.before) = (false, None);
+        match std::mem::replace(&mut slot.row, Found::Nothing) {
+            Found::Row(row) => Some(row),
+            Found::Nothing | Found::Damaged(_) => None,
+        }
     }
 
     /// A new row.

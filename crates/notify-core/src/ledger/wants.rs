@@ -4,7 +4,7 @@ use super::rows::Rows;
 use crate::delivery::LaneKey;
 use crate::endpoint::EndpointUrl;
 use crate::id::{EndpointId, IdempotencyKey, JobId};
-use crate::store::{Append, Batch, Operation, Registration, Sweep, Webhook};
+use crate::store::{Append, Batch, Deletion, Doomed, Operation, Registration, Sweep, Webhook};
 
 /// Rows are asked for in rounds: what the second one asks for is named by rows of
 /// the first.
@@ -38,6 +38,8 @@ pub struct Wants {
     pub lanes: Vec<LaneKey>,
     /// Dead letters: a step of each.
     pub letters: Vec<Sweep>,
+    /// What is pending of this: the whole lanes of a [step](Deletion::STEP_MAX).
+    pub doomed: Option<Doomed>,
 }
 
 /// Which rows of `batch` are to be fetched into `rows` in this round.
@@ -74,6 +76,8 @@ pub fn wants(round: Round, batch: &Batch, rows: &mut Rows) -> Wants {
                 asking.wants.letters.push(sweep.clone());
             }
             (Operation::Redeliver(sweep), Round::Told) => asking.letters(sweep),
+            (Operation::Delete(deletion), Round::Named) => asking.doomed(deletion),
+            (Operation::Delete(deletion), Round::Told) => asking.doomed_lanes(deletion),
             (Operation::ChangeEndpoint { .. } | Operation::DropDeadLetters(_), Round::Told) => {}
         }
     }
@@ -144,6 +148,31 @@ impl Asking<'_> {
             if let Ok(url) = EndpointUrl::parse(&url) {
                 self.url(&url);
             }
+        }
+    }
+
+    /// A batch makes a step of one deletion.
+    fn doomed(&mut self, deletion: &Deletion) {
+        if self.wants.doomed.is_some() {
+            return;
+        }
+        match deletion.what() {
+            Doomed::Job { id, .. } => self.job(id),
+            Doomed::Endpoint(id) => self.endpoint(*id),
+        }
+        self.wants.doomed = Some(deletion.what().clone());
+        let letters = Sweep::within(deletion.letters());
+        self.wants.letters.push(letters);
+    }
+
+    /// Whose pending deliveries are forgotten.
+    fn doomed_lanes(&mut self, deletion: &Deletion) {
+        let doomed = self.rows.doomed.as_ref();
+        let lanes = doomed.filter(|doomed| doomed.what == *deletion.what());
+        let lanes = lanes.map_or_else(Vec::new, |doomed| doomed.lanes.clone());
+        for LaneKey { job, endpoint, .. } in lanes {
+            self.job(&job);
+            self.endpoint(endpoint);
         }
     }
 

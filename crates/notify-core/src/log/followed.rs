@@ -41,7 +41,7 @@ enum State {
     Whole,
     /// There is something to read; what there is has been shown.
     Behind,
-    /// Another incarnation has begun, and this one has been shown.
+    /// The job is no more, or another incarnation has begun and this one has been shown.
     Over,
 }
 
@@ -78,7 +78,7 @@ impl FollowedLog {
         self.state == State::Whole
     }
 
-    /// Whether the id belongs to another job by now, whose log this will not be.
+    /// Whether the job is no more: whatever comes under its id is another one's log.
     pub fn is_over(&self) -> bool {
         self.state == State::Over
     }
@@ -120,6 +120,12 @@ impl FollowedLog {
         if self.state != State::New {
             self.state = State::Over;
         }
+    }
+
+    /// The job was deleted.
+    pub fn handle_deleted(&mut self) {
+        self.ahead = None;
+        self.state = State::Over;
     }
 
     /// An event was published.

@@ -269,7 +269,8 @@ impl Healths {
         }
     }
 
-    fn forget(&mut self, id: EndpointId) {
+    /// Nothing is known of it any more.
+    pub(super) fn forget(&mut self, id: EndpointId) {
         let Some(known) = self.known.remove(&id) else {
             return;
         };

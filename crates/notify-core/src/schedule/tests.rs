@@ -1,5 +1,6 @@
 //! The scheduler against examples and flat lists; the harness of its tests.
 
+mod deleted;
 mod passing;
 mod places;
 mod sick;

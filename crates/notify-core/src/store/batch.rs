@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{DeadFilter, TokenHash};
+use super::{DeadFilter, Deletion, TokenHash};
 use crate::delivery::{DeadReason, Delivery, LaneKey, Leased, Settle};
 use crate::endpoint::{Endpoint, EndpointUrl, EventFilter, Health};
 use crate::event::{EventDraft, EventRecord, Fingerprint};
@@ -54,6 +54,8 @@ pub enum Operation {
     Redeliver(Sweep),
     /// Forget dead letters.
     DropDeadLetters(Sweep),
+    /// Forget a job or an endpoint with all that it has.
+    Delete(Deletion),
 }
 
 /// What has come of an [`Operation`] that was carried out.
@@ -67,6 +69,11 @@ pub enum Answer {
     Endpoint(Arc<Endpoint>),
     /// Dead letters were redelivered or dropped.
     Swept(Swept),
+    /// A step of a deletion was made. It is through if there is no rest.
+    Deleted {
+        /// What is left to do, if there is any.
+        rest: Option<Deletion>,
+    },
 }
 
 /// Why an operation was refused; it changed nothing.
@@ -95,6 +102,10 @@ pub enum Refusal {
     SecretConflict,
     /// There is no such endpoint.
     NoEndpoint,
+    /// There is no such job.
+    NoJob,
+    /// The job has not ended.
+    JobRunning,
     /// The endpoint has two active secrets.
     RotationInProgress,
     /// The store has no room for more jobs or deliveries now.
@@ -337,10 +348,15 @@ impl Sweep {
         if filter.is_empty() {
             return Err(FilterEmpty);
         }
-        Ok(Self {
+        Ok(Self::within(filter))
+    }
+
+    /// Over those that a filter means which is known to name something.
+    pub(crate) fn within(filter: DeadFilter) -> Self {
+        Self {
             filter,
             ..Self::all()
-        })
+        }
     }
 
     /// Over every dead letter.

@@ -171,6 +171,7 @@ impl Driver {
                     self.shared.live.begins(job, registered.epoch);
                     self.shared.live.token_replaced(job);
                 }
+                (Ok(Answer::Deleted { .. }), Some(job)) => self.shared.live.deleted(job),
                 _ => {}
             }
             // Whoever has gone away has got what it asked for.

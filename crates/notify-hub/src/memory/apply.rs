@@ -34,6 +34,7 @@ impl Tables {
     }
 
     fn change(&mut self, now: Timestamp, changes: Changes) {
+        self.forget_deleted(changes.jobs_gone, changes.endpoints_gone);
         for endpoint in changes.endpoints {
             self.put_endpoint(now, endpoint);
         }
@@ -173,9 +174,10 @@ impl Tables {
             // A redelivery takes the place of what it was.
             self.forget_delivery(row.id);
             self.bytes += Bounds::DELIVERY_BYTES;
-            if row.job.is_some()
-                && let Some(job) = self.jobs.get_mut(&lane.job)
-            {
+            if row.job.is_none() {
+                let orphans = self.orphans.entry(lane.job.clone()).or_default();
+                orphans.insert(row.id);
+            } else if let Some(job) = self.jobs.get_mut(&lane.job) {
                 job.deliveries.insert(row.number, row.id);
             }
             let delivery = Delivery {
@@ -196,7 +198,10 @@ impl Tables {
         self.bytes += attempts.iter().map(attempt_bytes).sum::<usize>();
         delivery.attempts.extend(attempts);
         let Some(end) = end else { return };
-        delivery.state = end.state();
+        let Some(state) = end.state() else {
+            return self.forget_delivery(row.id);
+        };
+        delivery.state = state;
         let record = delivery.record.take();
         if let (End::Dead { letter, reason }, Some(record)) = (end, record) {
             let url = self.endpoints.get(&delivery.lane.endpoint);

@@ -84,7 +84,7 @@ impl Tables {
     }
 
     /// Forgets a job with all that it has; how many rows that were.
-    fn forget_job(&mut self, number: u64) -> usize {
+    pub(super) fn forget_job(&mut self, number: u64) -> usize {
         let job = self.job_ids.remove(&number);
         let Some(job) = job.and_then(|id| self.jobs.remove(&id)) else {
             return 0;
@@ -131,6 +131,14 @@ impl Tables {
             && Some(job.row.number) == delivery.job
         {
             job.deliveries.remove(&delivery.number);
+        }
+        if delivery.job.is_none()
+            && let Some(orphans) = self.orphans.get_mut(&delivery.lane.job)
+        {
+            orphans.remove(&id);
+            if orphans.is_empty() {
+                self.orphans.remove(&delivery.lane.job);
+            }
         }
         let attempts = delivery.attempts.iter().map(attempt_bytes);
         let bytes = Bounds::DELIVERY_BYTES + attempts.sum::<usize>();
@@ -187,7 +195,7 @@ impl Tables {
         false
     }
 
-    fn forget_endpoint(&mut self, id: EndpointId) {
+    pub(super) fn forget_endpoint(&mut self, id: EndpointId) {
         let Some(known) = self.endpoints.get(&id) else {
             return;
         };

@@ -36,6 +36,8 @@ pub(super) struct Tables {
     /// they were last named.
     pub(super) remembered: BTreeSet<(Timestamp, EndpointId)>,
     pub(super) deliveries: IdMap<DeliveryId, Delivery>,
+    /// Pending redeliveries that have outlived their jobs.
+    pub(super) orphans: HashMap<JobId, BTreeSet<DeliveryId>>,
     pub(super) pending: Pending,
     pub(super) letters: BTreeMap<u64, Letter>,
     pub(super) letter_numbers: IdMap<DeliveryId, u64>,
@@ -121,6 +123,7 @@ impl Tables {
             released: Vec::new(),
             remembered: BTreeSet::new(),
             deliveries: IdMap::default(),
+            orphans: HashMap::new(),
             pending: Pending::default(),
             letters: BTreeMap::new(),
             letter_numbers: IdMap::default(),
@@ -145,6 +148,9 @@ impl Tables {
 
     /// Fetches what is wanted.
     pub(super) fn fill(&self, wants: Wants, rows: &mut Rows) {
+        if let Some(what) = wants.doomed {
+            self.fill_doomed(what, rows);
+        }
         for id in wants.jobs {
             let row = self.jobs.get(&id).map(|job| job.row.clone());
             rows.put_job(id, row.into());

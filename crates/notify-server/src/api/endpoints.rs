@@ -1,4 +1,4 @@
-//! Endpoints: seen, enabled and disabled, given other secrets, tried.
+//! Endpoints: seen, enabled and disabled, given other secrets, tried, deleted.
 
 use std::time::Duration;
 
@@ -48,6 +48,16 @@ pub(super) async fn show(
     let known = api.archive()?.endpoint(id).await?;
     let known = known.ok_or(NotifyError::EndpointUnknown)?;
     Ok(json(StatusCode::OK, &Shown::of(&known)))
+}
+
+/// `DELETE /v1/endpoints/{id}`: forgets it with all that it has.
+pub(super) async fn delete(
+    State(api): State<Api>,
+    _: Operator,
+    EndpointPath(id): EndpointPath,
+) -> Result<StatusCode, ApiError> {
+    api.notifier.delete_endpoint(id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// `POST /v1/endpoints/{id}/enable`.

@@ -134,6 +134,7 @@ fn status_of(error: &NotifyError) -> StatusCode {
         NotifyError::Event(EventInvalid::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
         NotifyError::JobFinished { .. }
         | NotifyError::JobExists
+        | NotifyError::JobRunning
         | NotifyError::IdempotencyConflict
         | NotifyError::EndpointSecretConflict
         | NotifyError::RotationInProgress => StatusCode::CONFLICT,
@@ -143,7 +144,7 @@ fn status_of(error: &NotifyError) -> StatusCode {
         | NotifyError::StoreFull
         | NotifyError::StoreFailed
         | NotifyError::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
-        NotifyError::EndpointUnknown => StatusCode::NOT_FOUND,
+        NotifyError::EndpointUnknown | NotifyError::JobUnknown => StatusCode::NOT_FOUND,
         NotifyError::RowDamaged(_) | NotifyError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     }
@@ -213,6 +214,7 @@ mod tests {
         check(too_large.into(), 413, "payload_too_large");
         check(NotifyError::JobFinished { terminal }, 409, "job_finished");
         check(NotifyError::JobExists, 409, "job_exists");
+        check(NotifyError::JobRunning, 409, "job_running");
         check(
             NotifyError::IdempotencyConflict,
             409,

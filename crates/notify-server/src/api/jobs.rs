@@ -97,6 +97,21 @@ pub(super) async fn show(
     Ok(written(StatusCode::OK, shown(&view, event)))
 }
 
+/// `DELETE /v1/jobs/{job_id}`: forgets it with all that it has.
+pub(super) async fn delete(
+    State(api): State<Api>,
+    _: Operator,
+    JobPath(job_id): JobPath,
+    mut query: Query,
+) -> Result<StatusCode, ApiError> {
+    let rule = "must be true or false";
+    let force = query.take_as("force", rule, |text| text.parse().ok())?;
+    query.finish()?;
+    let force = force.unwrap_or_default();
+    api.notifier.delete_job(job_id.as_str(), force).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// `GET /v1/jobs`: newest first, without what the last events say in `result`.
 pub(super) async fn show_all(
     State(api): State<Api>,

@@ -88,6 +88,18 @@ impl DeliveryRow {
         stored.ok_or_else(|| Fault::damaged(format!("deliveries {}: missing", row.id)))
     }
 
+    /// Where the row of a delivery is that the ledger knows, if it is there.
+    pub(crate) fn place_of(
+        conn: &Connection,
+        row: &ledger::DeliveryRow,
+    ) -> Result<Option<Place>, Fault> {
+        let sql = "SELECT job, sequence, target FROM deliveries
+                   WHERE job = ?1 AND sequence = ?2 AND number = ?3";
+        let mut statement = conn.prepare_cached(sql)?;
+        let mut rows = statement.query(known_key(row))?;
+        rows.next()?.map(Place::read).transpose()
+    }
+
     /// The same for one that is settled: if the row is damaged it is made anew, since
     /// all that is to be written is known.
     pub(crate) fn to_settle(conn: &Connection, row: &ledger::DeliveryRow) -> Result<Self, Fault> {

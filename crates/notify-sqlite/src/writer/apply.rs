@@ -54,6 +54,7 @@ impl Writer {
         changes: &Changes,
         staged: &mut Staged,
     ) -> Result<(), Fault> {
+        self.forget_deleted(changes, staged)?;
         for job in &changes.jobs {
             self.put_job(job, changes, staged)?;
         }

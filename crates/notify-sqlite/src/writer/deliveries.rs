@@ -19,7 +19,9 @@ impl Writer {
         changes: &Changes,
         staged: &mut Staged,
     ) -> Result<(), Fault> {
-        let put = if change.row.generation > 0 {
+        let put = if change.end == Some(End::Forgotten) {
+            self.forget_pending(change)
+        } else if change.row.generation > 0 {
             self.put_redelivery(now, change, changes, staged)
         } else {
             self.put_first(now, change, changes, staged)
@@ -100,7 +102,9 @@ impl Writer {
         let earlier = earlier.unwrap_or_default();
         stored.entries = self.enter(stored.place, stored.entries, earlier)?;
         stored.last = last.cloned();
-        stored.state = end.state();
+        if let Some(state) = end.state() {
+            stored.state = state;
+        }
         stored.json = None;
         Ok(())
     }

@@ -16,6 +16,9 @@ use crate::rows::{self, DeadRow, Record, dead_condition, number, signed, unsigne
 
 impl Writer {
     pub(super) fn fetch(&mut self, wants: Wants, rows: &mut Rows) -> Result<(), Fault> {
+        if let Some(what) = wants.doomed {
+            self.fetch_doomed(what, rows)?;
+        }
         for id in wants.jobs {
             let found = self.find_job(&id)?;
             rows.put_job(id, found);

@@ -6,9 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-use notify_core::Timestamp;
 use notify_core::retention::Retention;
 use notify_core::store::{StoreError, Trimmed};
+use notify_core::{JobId, Timestamp};
 use rusqlite::OptionalExtension;
 
 use super::Writer;
@@ -79,7 +79,7 @@ impl Writer {
             after = next;
             match JobRow::numbered(&self.conn, next.1) {
                 Ok(Some(job)) => {
-                    rows += self.forget_job(&job, staged)?;
+                    rows += self.forget_job(job.number, &job.id, staged)?;
                     trimmed.forgotten += 1;
                 }
                 Ok(None) => {}
@@ -101,16 +101,21 @@ impl Writer {
     }
 
     /// Forgets a job with all that it has; how many rows that were.
-    fn forget_job(&self, job: &JobRow, staged: &mut Staged) -> Result<usize, Fault> {
-        let mut rows = self.forget_deliveries(job.number)?;
+    pub(super) fn forget_job(
+        &self,
+        number: i64,
+        id: &JobId,
+        staged: &mut Staged,
+    ) -> Result<usize, Fault> {
+        let mut rows = self.forget_deliveries(number)?;
         for sql in [
             "DELETE FROM events WHERE job = ?1",
             "DELETE FROM idempotency WHERE job = ?1",
             "DELETE FROM jobs WHERE id = ?1",
         ] {
-            rows += self.conn.prepare_cached(sql)?.execute([job.number])?;
+            rows += self.conn.prepare_cached(sql)?.execute([number])?;
         }
-        staged.jobs_gone.push(job.id.clone());
+        staged.jobs_gone.push(id.clone());
         staged.counts.jobs -= 1;
         Ok(rows)
     }

@@ -51,6 +51,7 @@ impl Audit {
                         self.stepped(at.millis, sweep, drops, swept, store);
                     }
                 }
+                Operation::Delete(_) => {}
             }
         }
         let leased = done.leased.iter();

@@ -8,10 +8,10 @@ use std::time::Duration;
 use notify_core::delivery::{DeliveryState, Leased, Outcome, Settle};
 use notify_core::endpoint::{Endpoint, Health};
 use notify_core::store::{
-    Append, Archive, Batch, DeadFilter, EndpointChange, HealthNote, List, Refusal, Room, Store,
-    StoreError, Written,
+    Append, Archive, Batch, DeadFilter, Doomed, EndpointChange, HealthNote, List, Refusal,
+    Registration, Room, Store, StoreError, Written,
 };
-use notify_core::{DeliveryId, EndpointId, EndpointUrl, Timestamp};
+use notify_core::{DeliveryId, EndpointId, EndpointUrl, JobId, Timestamp};
 
 use super::step::{RoomFor, Step, everyone};
 use super::witness::Witness;
@@ -67,11 +67,9 @@ impl<S: Store> Pair<S> {
                 room,
             } => self.write(ends, stale, appends, room).await,
             Step::Claim => self.claim().await,
-            Step::Register(registration) => {
-                let ours = self.store.register(now, *registration.clone()).await;
-                let models = self.model.register(now, *registration).await;
-                assert_eq!(ours, models);
-            }
+            Step::Register(registration) => self.register(*registration).await,
+            Step::Delete(job, force) => self.delete_job(job, force).await,
+            Step::DeleteEndpoint(name) => self.delete_endpoint(name).await,
             Step::Redeliver(filter) => {
                 let ours = self.store.redeliver(now, filter.clone()).await;
                 assert_eq!(ours, self.model.redeliver(now, filter).await);
@@ -99,10 +97,52 @@ impl<S: Store> Pair<S> {
     /// Sees to it that no endpoint is ever forgotten.
     pub(super) async fn anchor(&mut self) {
         self.is_anchored = true;
-        for registration in self.plan_anchors() {
-            self.carry_out(Step::Register(Box::new(registration))).await;
+        for name in everyone() {
+            self.register(self.plan_anchor(name)).await;
         }
         self.forget_the_unnamed().await;
+    }
+
+    async fn register(&mut self, registration: Registration) {
+        self.pass(Duration::from_millis(7));
+        let ours = self.store.register(self.now, registration.clone()).await;
+        assert_eq!(ours, self.model.register(self.now, registration).await);
+    }
+
+    async fn delete_job(&mut self, id: JobId, force: bool) {
+        let what = |id| Doomed::Job { id, force };
+        let ours = self.store.delete(self.now, what(id.clone())).await;
+        assert_eq!(ours, self.model.delete(self.now, what(id.clone())).await);
+        if ours == Ok(Ok(())) {
+            self.void(|leased| leased.delivery().lane.job == id);
+        }
+    }
+
+    /// Deletes an endpoint; another one comes to its URL at once.
+    async fn delete_endpoint(&mut self, name: &str) {
+        let at = url(name);
+        let ours = self.store.endpoint_at(&at).await.unwrap().unwrap();
+        let models = self.model.endpoint_at(&at).await.unwrap().unwrap();
+        let [ours, models] = [ours.id, models.id].map(Doomed::Endpoint);
+        let ours = self.store.delete(self.now, ours).await;
+        let models = self.model.delete(self.now, models).await;
+        assert_eq!((ours, models), (Ok(Ok(())), Ok(Ok(()))));
+        self.void(|leased| leased.delivery().endpoint.url == at);
+        self.register(self.plan_anchor(name)).await;
+    }
+
+    /// These leases were ended by something else than a settle.
+    fn void(&mut self, is_void: impl Fn(&Leased) -> bool) {
+        let held = std::mem::take(&mut self.held);
+        for (id, (ours, models)) in held {
+            if !is_void(&ours) {
+                self.held.insert(id, (ours, models));
+                continue;
+            }
+            self.witness.ended(&ours);
+            let delivered = |leased| self.desk.end(leased, Outcome::Delivered);
+            self.ended.push((delivered(ours), delivered(models)));
+        }
     }
 
     /// Notes with both how an endpoint is, if both know it.
@@ -270,11 +310,7 @@ impl<S: Store> Pair<S> {
         self.now = self.now.plus(INTERVAL);
         self.model.reopen();
         self.compare_endpoints().await;
-        for (_, (ours, models)) in std::mem::take(&mut self.held) {
-            self.witness.ended(&ours);
-            let delivered = |leased| self.desk.end(leased, Outcome::Delivered);
-            self.ended.push((delivered(ours), delivered(models)));
-        }
+        self.void(|_| true);
         for name in everyone() {
             self.change(&url(name), EndpointChange::Enabled(true)).await;
             self.examine(&url(name), Health::Well).await;

@@ -55,13 +55,13 @@ impl<S: Store> Pair<S> {
                 max_age: draw.pick(&[secs(20), secs(300), Duration::MAX]),
                 ..Retention::DEFAULT
             }),
-            84..88 => {
+            84..87 => {
                 let is_sick = draw.chance(50);
                 let health = if is_sick { Health::Sick } else { Health::Well };
                 Step::Examine(url(draw.pick(&everyone())), health)
             }
-            88..92 => Step::Enable(url(draw.pick(&everyone())), draw.chance(65)),
-            92..94 => {
+            87..90 => Step::Enable(url(draw.pick(&everyone())), draw.chance(65)),
+            90..91 => {
                 let secret = secret(&draw.number().to_string());
                 let expire_old_after = secs(draw.pick(&[0, 30, 300]));
                 Step::Rotate(
@@ -70,6 +70,9 @@ impl<S: Store> Pair<S> {
                     expire_old_after,
                 )
             }
+            91..93 => Step::Delete(job(draw.pick(&JOBS)), draw.chance(60)),
+            // What is left of one that was forgotten is not its successor's.
+            93..95 if self.is_anchored => Step::DeleteEndpoint(draw.pick(&everyone())),
             _ => Step::Wait(draw.pick(&[
                 Duration::from_millis(200),
                 secs(1),
@@ -176,22 +179,20 @@ impl<S: Store> Pair<S> {
         append
     }
 
-    /// A job that never ends for each endpoint, so that none is forgotten.
-    pub(super) fn plan_anchors(&self) -> Vec<Registration> {
-        let anchor = |name: &&str| {
-            let own = OWN_SECRET.contains(name);
-            let webhook = RegisterWebhook {
-                url: url(name),
-                filter: EventFilter::ALL,
-                secret: None,
-                secret_if_new: own.then(|| secret("new")),
-            };
-            Registration {
-                webhook: Some(webhook),
-                ..self.desk.registration(&format!("anchor-{name}"))
-            }
+    /// A job that never ends for an endpoint, so that it is not forgotten.
+    pub(super) fn plan_anchor(&self, name: &str) -> Registration {
+        let own = OWN_SECRET.contains(&name);
+        let webhook = RegisterWebhook {
+            url: url(name),
+            filter: EventFilter::ALL,
+            secret: None,
+            secret_if_new: own.then(|| secret("new")),
         };
-        everyone().iter().map(anchor).collect()
+        Registration {
+            webhook: Some(webhook),
+            replace_token: true,
+            ..self.desk.registration(&format!("anchor-{name}"))
+        }
     }
 
     fn plan_registration(&self, draw: &mut Draw) -> Registration {

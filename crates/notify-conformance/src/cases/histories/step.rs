@@ -6,7 +6,7 @@ use notify_core::delivery::Outcome;
 use notify_core::endpoint::Health;
 use notify_core::retention::Retention;
 use notify_core::store::{Append, DeadFilter, Registration};
-use notify_core::{DeliveryId, EndpointUrl, Secret};
+use notify_core::{DeliveryId, EndpointUrl, JobId, Secret};
 
 /// Endpoints that never have a secret of their own.
 pub(super) const PLAIN: [&str; 3] = ["a", "b", "c"];
@@ -31,6 +31,8 @@ pub(super) enum Step {
     Examine(EndpointUrl, Health),
     Enable(EndpointUrl, bool),
     Rotate(EndpointUrl, Box<Secret>, Duration),
+    Delete(JobId, bool),
+    DeleteEndpoint(&'static str),
     Wait(Duration),
 }
 
