@@ -151,3 +151,37 @@ async fn an_unknown_endpoint_is_not_found() {
         check_refused(&answer, 404, "endpoint_unknown");
     }
 }
+
+#[tokio::test]
+async fn a_receiver_that_fails_is_shown_as_sick() {
+    let server = Server::start_with(&[("NOTIFY_RETRY_BASE_MS", "10")]).await;
+    let receiver = Receiver::answering(|before, _| if before == 0 { 204 } else { 500 });
+    let receiver = receiver.await.unwrap();
+    let (id, _) = server.endpoint("a", &receiver.url()).await;
+    let path = format!("/v1/endpoints/{id}");
+    let well = server.get(&path).await.json();
+    let fields = [
+        "breaker",
+        "in_flight",
+        "consecutive_failures",
+        "last_success_at",
+    ];
+    let [breaker, in_flight, failures, last] = fields.map(|field| &well[field]);
+    assert_eq!((breaker, in_flight), (&json!("closed"), &json!(0)));
+    assert_eq!((failures, last), (&json!(0), &Value::Null));
+    server
+        .accept_all("a", &["queued", "processing", "queued", "completed"])
+        .await;
+    let sick = loop {
+        let shown = server.get(&path).await.json();
+        if shown["breaker"] == "open" {
+            break shown;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert_eq!(sick["consecutive_failures"], 5);
+    assert!(
+        sick["last_success_at"].as_str().unwrap().ends_with('Z'),
+        "{sick}"
+    );
+}

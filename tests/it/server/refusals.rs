@@ -67,7 +67,7 @@ async fn what_is_not_there_is_not_found() {
 async fn a_method_that_a_path_does_not_take_is_refused_and_the_others_named() {
     let server = Server::start().await;
     for (method, path, allowed) in [
-        ("DELETE", "/v1/jobs/a", "GET,HEAD"),
+        ("PATCH", "/v1/jobs/a", "DELETE,GET,HEAD"),
         ("PUT", "/v1/jobs/a/events", "GET,HEAD,POST"),
         ("GET", "/v1/jobs/a/token", "POST"),
         ("POST", "/healthz", "GET,HEAD"),

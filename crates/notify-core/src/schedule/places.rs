@@ -7,13 +7,14 @@
 //! one that hangs all of a sudden takes of this half no more than it was just seen to
 //! serve.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::id::EndpointId;
+use crate::map::IdMap;
 use crate::time::Timestamp;
 
-/// The most endpoints of which it is remembered, while they are idle, that their last
-/// attempt succeeded.
+/// The most endpoints of which it is remembered, while they are idle, when an attempt
+/// last succeeded.
 const SUCCEEDED_MAX: usize = 65_536;
 
 /// What vouches for an endpoint.
@@ -51,8 +52,9 @@ pub(super) struct Places {
     in_doubt: u32,
     /// Endpoints in line that wait for such a place.
     pub(super) waiting: VecDeque<EndpointId>,
-    /// Idle endpoints whose last attempt succeeded, and when it did.
-    succeeded: HashMap<EndpointId, Timestamp>,
+    /// Idle endpoints that an attempt has succeeded at: when one last did, and whether
+    /// it was the last of all.
+    succeeded: IdMap<EndpointId, (Timestamp, bool)>,
 }
 
 impl Places {
@@ -61,7 +63,7 @@ impl Places {
             in_doubt_max: in_flight_max.div_ceil(2),
             in_doubt: 0,
             waiting: VecDeque::new(),
-            succeeded: HashMap::new(),
+            succeeded: IdMap::default(),
         }
     }
 
@@ -80,28 +82,26 @@ impl Places {
 
     /// What is remembered of an endpoint that was idle.
     pub(super) fn record_of(&self, id: EndpointId) -> Record {
-        let at = self.last_success_at(id);
+        let known = self.succeeded.get(&id).copied();
         Record {
-            served: u32::from(at.is_some()),
-            last_success_at: at,
+            served: known.map_or(0, |(_, was_last)| was_last.into()),
+            last_success_at: known.map(|(at, _)| at),
         }
     }
 
     pub(super) fn last_success_at(&self, id: EndpointId) -> Option<Timestamp> {
-        self.succeeded.get(&id).copied()
+        self.succeeded.get(&id).map(|(at, _)| *at)
     }
 
     /// An endpoint has become idle.
     pub(super) fn remember(&mut self, id: EndpointId, record: Record) {
-        match record.last_success_at.filter(|_| record.served > 0) {
-            Some(at) => {
-                if self.succeeded.len() >= SUCCEEDED_MAX {
-                    // They show anew that they serve.
-                    self.succeeded.clear();
-                }
-                self.succeeded.insert(id, at);
-            }
-            None => _ = self.succeeded.remove(&id),
+        let Some(at) = record.last_success_at else {
+            return;
+        };
+        if self.succeeded.len() >= SUCCEEDED_MAX {
+            // They show anew that they serve.
+            self.succeeded.clear();
         }
+        self.succeeded.insert(id, (at, record.served > 0));
     }
 }

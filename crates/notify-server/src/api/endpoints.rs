@@ -1,5 +1,6 @@
 //! Endpoints: seen, enabled and disabled, given other secrets, tried, deleted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -8,9 +9,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use notify_core::EndpointId;
+use notify_core::breaker::BreakerState;
 use notify_core::endpoint::Endpoint;
 use notify_core::json::Text;
-use notify_hub::{JobNotifier, NotifyError};
+use notify_hub::{JobNotifier, Listed, NotifyError};
 use serde::Serialize;
 
 use super::answer::{json, list};
@@ -20,6 +22,7 @@ use super::error::ApiError;
 use super::object::{NO_SUCH_FIELD, each_field, optional, text};
 use super::parts::Api;
 use super::query::Query;
+use super::time::rfc3339;
 
 /// The largest body that names a secret, in bytes.
 const BYTES_MAX: usize = 4 * 1024;
@@ -36,7 +39,17 @@ pub(super) async fn show_all(
     let page = query.list()?;
     query.finish()?;
     let listed = api.archive()?.endpoints(page).await?;
-    Ok(list(listed, |endpoint| Shown::of(&endpoint)))
+    let shown = |endpoint: &Arc<Endpoint>| Shown::of(&api.notifier, endpoint);
+    let items = listed
+        .items
+        .iter()
+        .map(shown)
+        .collect::<Result<Vec<_>, _>>()?;
+    let shown = Listed {
+        items,
+        next: listed.next,
+    };
+    Ok(list(shown, |item| item))
 }
 
 /// `GET /v1/endpoints/{id}`.
@@ -47,7 +60,7 @@ pub(super) async fn show(
 ) -> Result<Response, ApiError> {
     let known = api.archive()?.endpoint(id).await?;
     let known = known.ok_or(NotifyError::EndpointUnknown)?;
-    Ok(json(StatusCode::OK, &Shown::of(&known)))
+    Ok(json(StatusCode::OK, &Shown::of(&api.notifier, &known)?))
 }
 
 /// `DELETE /v1/endpoints/{id}`: forgets it with all that it has.
@@ -67,7 +80,7 @@ pub(super) async fn enable(
     EndpointPath(id): EndpointPath,
 ) -> Result<Response, ApiError> {
     let endpoint = api.notifier.set_endpoint_enabled(id, true).await?;
-    Ok(json(StatusCode::OK, &Shown::of(&endpoint)))
+    Ok(json(StatusCode::OK, &Shown::of(&api.notifier, &endpoint)?))
 }
 
 /// `POST /v1/endpoints/{id}/disable`.
@@ -77,7 +90,7 @@ pub(super) async fn disable(
     EndpointPath(id): EndpointPath,
 ) -> Result<Response, ApiError> {
     let endpoint = api.notifier.set_endpoint_enabled(id, false).await?;
-    Ok(json(StatusCode::OK, &Shown::of(&endpoint)))
+    Ok(json(StatusCode::OK, &Shown::of(&api.notifier, &endpoint)?))
 }
 
 /// `POST /v1/endpoints/{id}/secrets`: the new secret, this once.
@@ -178,15 +191,29 @@ struct Shown {
     id: EndpointId,
     url: String,
     enabled: bool,
+    breaker: &'static str,
+    in_flight: u32,
+    consecutive_failures: u32,
+    last_success_at: Option<String>,
 }
 
 impl Shown {
-    fn of(endpoint: &Endpoint) -> Self {
-        Self {
+    fn of(notifier: &JobNotifier, endpoint: &Endpoint) -> Result<Self, ApiError> {
+        let health = notifier.endpoint_health(endpoint.id)?;
+        let breaker = match health.breaker {
+            // Nothing was sent there since the start: it begins with a probe.
+            BreakerState::Closed if endpoint.sick_since.is_some() => BreakerState::HalfOpen,
+            breaker => breaker,
+        };
+        Ok(Self {
             id: endpoint.id,
             url: endpoint.url.as_str().to_owned(),
             enabled: endpoint.enabled,
-        }
+            breaker: breaker.as_str(),
+            in_flight: health.in_flight,
+            consecutive_failures: health.consecutive_failures,
+            last_success_at: health.last_success_at.map(rfc3339),
+        })
     }
 }
 
