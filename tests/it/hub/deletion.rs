@@ -43,8 +43,9 @@ async fn the_subscriptions_of_a_deleted_job_end_and_its_token_opens_nothing() {
     let running = notifier.delete_job("job-1", false).await;
     assert_eq!(running.unwrap_err().code(), "job_running");
 
-    let (deleted, end) = tokio::join!(notifier.delete_job("job-1", true), with_token.recv());
-    assert_eq!((deleted, end), (Ok(()), Err(notify_hub::Closed)));
+    let ended = tokio::time::timeout(SECOND, with_token.recv());
+    let (deleted, ended) = tokio::join!(notifier.delete_job("job-1", true), ended);
+    assert_eq!((deleted, ended), (Ok(()), Ok(Err(notify_hub::Closed))));
     assert_eq!(with_token.end_reason(), Some(EndReason::Forgotten));
     // One that had not read all of it yet ends too.
     while without.recv().await.is_ok() {}
