@@ -6,7 +6,7 @@ use notify_tests::receiver::Receiver;
 use notify_verify::Verifier;
 use serde_json::{Value, json};
 
-use super::{Server, check_field, check_refused};
+use super::{KEY, Server, check_field, check_refused};
 
 impl Server {
     /// Registers a job that tells `url`, and returns its endpoint's id and secret.
@@ -184,4 +184,55 @@ async fn a_receiver_that_fails_is_shown_as_sick() {
         sick["last_success_at"].as_str().unwrap().ends_with('Z'),
         "{sick}"
     );
+}
+
+#[tokio::test]
+async fn no_answer_and_no_log_shows_a_secret() {
+    let env = [
+        ("NOTIFY_MAX_RETRIES", "0"),
+        ("NOTIFY_SIGNING_SECRET", "canary-operators"),
+        ("RUST_LOG", "trace"),
+    ];
+    let server = Server::start_with(&env).await;
+    let receiver = Receiver::answering(|_, _| 500).await.unwrap();
+    let url = format!("{}?canary-query", receiver.url());
+    let webhook = json!({ "url": url, "secret": "canary-own" });
+    let spec = json!({ "job_id": "a", "webhook": webhook });
+    let token = server.register(spec).await["token"].clone();
+    server.accept("a", json!({ "status": "completed" })).await;
+    receiver.wait_for(1).await;
+    let listed = server.get("/v1/endpoints").await.json();
+    let id = listed["items"][0]["id"].as_str().unwrap();
+    let secrets = format!("/v1/endpoints/{id}/secrets");
+    for secret in ["canary-next", "canary-third", " canary-pasted"] {
+        let answer = server.post(&secrets, json!({ "secret": secret })).await;
+        let is_shown = String::from_utf8_lossy(&answer.body).contains("canary");
+        assert_eq!(is_shown, answer.status == 201, "{answer:?}");
+    }
+    server.post(&format!("/v1/endpoints/{id}/test"), "").await;
+    let letter = server.letters("", 1).await.remove(0);
+    let letter = letter["id"].as_str().unwrap();
+    for path in [
+        "/v1/endpoints".to_owned(),
+        format!("/v1/endpoints/{id}"),
+        "/v1/jobs".to_owned(),
+        "/v1/jobs/a".to_owned(),
+        "/v1/jobs/a/deliveries".to_owned(),
+        format!("/v1/deliveries/{letter}"),
+        format!("/v1/dead-letters/{letter}"),
+    ] {
+        let answer = server.get(&path).await;
+        let shown = String::from_utf8_lossy(&answer.body);
+        // A URL is the operator's to see.
+        let shown = shown.replace("canary-query", "");
+        assert!(
+            answer.status == 200 && !shown.contains("canary"),
+            "{path}: {shown}"
+        );
+        assert!(!shown.contains(token.as_str().unwrap()), "{path}: {shown}");
+    }
+    let ended = server.stop().await;
+    for secret in ["canary", KEY, token.as_str().unwrap()] {
+        assert!(!ended.stderr.contains(secret), "{}", ended.stderr);
+    }
 }

@@ -15,7 +15,7 @@ const GIVES_UP: [(&str, &str); 2] = [
 
 impl Server {
     /// The dead letters of a list, once there are so many.
-    async fn letters(&self, query: &str, count: usize) -> Vec<Value> {
+    pub(super) async fn letters(&self, query: &str, count: usize) -> Vec<Value> {
         let path = format!("/v1/dead-letters{query}");
         loop {
             let listed = self.get(&path).await;
