@@ -102,7 +102,8 @@ impl Drop for Disk {
 /// If something could not be set up, or a log breaks a rule.
 pub async fn run(crash: &Path, cuts: usize, synchronous: Synchronous) -> Option<Cuts> {
     let scratch = Scratch::new("power");
-    let disk = Disk::make(scratch.path(), 256)?;
+    // Room for a minute of a writer that nothing holds up.
+    let disk = Disk::make(scratch.path(), 640)?;
     let data = disk.path().join("data");
     let writer = Writer::start(crash, &data, synchronous);
     let mut outcome = Cuts::default();
