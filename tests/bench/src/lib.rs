@@ -1,6 +1,7 @@
 //! Measurements of the crates, printed as ratios.
 //!
 //! - [`ratios`]: what criterion measured, against a floor;
+//! - [`serving`]: a receiver's connections;
 //! - [`message`]: a signed webhook to verify;
 //! - [`store`]: what it costs to keep events;
 //! - [`delivery`]: what it costs to deliver a webhook;
@@ -14,4 +15,5 @@ pub mod delivery;
 pub mod isolation;
 pub mod message;
 pub mod ratios;
+pub mod serving;
 pub mod store;

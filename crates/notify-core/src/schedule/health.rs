@@ -10,7 +10,7 @@
 //!
 //! [`Limits::sick_endpoints_max`]: super::Limits::sick_endpoints_max
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::breaker::{Breaker, BreakerState};
 use crate::clock::ClockStep;
 use crate::endpoint::{Endpoint, Health};
 use crate::id::EndpointId;
+use crate::map::IdMap;
 use crate::retry::Verdict;
 use crate::store::HealthNote;
 use crate::time::Timestamp;
@@ -46,7 +47,7 @@ pub(super) enum Turned {
 pub(super) struct Healths {
     open_max: Duration,
     most: usize,
-    known: HashMap<EndpointId, Known>,
+    known: IdMap<EndpointId, Known>,
     /// Those that are sick.
     sick: Arc<HashSet<EndpointId>>,
     /// When the probes of those that wait fall due.
@@ -72,7 +73,7 @@ impl Healths {
         Self {
             open_max,
             most,
-            known: HashMap::new(),
+            known: IdMap::default(),
             sick: Arc::default(),
             timers: BTreeSet::new(),
             due: BTreeSet::new(),

@@ -8,14 +8,10 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 
 use super::Outcome;
+use crate::serving::serve;
 
 /// Where it says how many webhooks have come: `GET` gives the number and begins
 /// anew.
@@ -31,24 +27,7 @@ pub async fn run() -> Outcome<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     let count = Arc::new(AtomicU64::new(0));
-    let mut connections = JoinSet::new();
-    let mut input = tokio::io::stdin();
-    let mut byte = [0];
-    loop {
-        tokio::select! {
-            _ = input.read(&mut byte) => return Ok(()),
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => {
-                let (stream, _) = accepted?;
-                stream.set_nodelay(true)?;
-                let count = Arc::clone(&count);
-                let service = service_fn(move |request| answer(Arc::clone(&count), request));
-                connections.spawn(
-                    http1::Builder::new().serve_connection(TokioIo::new(stream), service),
-                );
-            }
-        }
-    }
+    serve(listener, move |request| answer(Arc::clone(&count), request)).await
 }
 
 async fn answer(

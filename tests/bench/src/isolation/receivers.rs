@@ -8,14 +8,10 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 
 use super::{Outcome, Trouble};
+use crate::serving::serve;
 
 /// Where they are told to fall into trouble, and to be well again.
 pub const TROUBLE: &str = "/trouble";
@@ -32,24 +28,10 @@ pub async fn run() -> Outcome<()> {
     let listener = TcpListener::bind("0.0.0.0:0").await?;
     println!("{}", listener.local_addr()?.port());
     let in_trouble = Arc::new(AtomicBool::new(false));
-    let mut connections = JoinSet::new();
-    let mut input = tokio::io::stdin();
-    let mut byte = [0];
-    loop {
-        tokio::select! {
-            _ = input.read(&mut byte) => return Ok(()),
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => {
-                let (stream, _) = accepted?;
-                stream.set_nodelay(true)?;
-                let in_trouble = Arc::clone(&in_trouble);
-                let service = service_fn(move |request| answer(Arc::clone(&in_trouble), request));
-                connections.spawn(
-                    http1::Builder::new().serve_connection(TokioIo::new(stream), service),
-                );
-            }
-        }
-    }
+    serve(listener, move |request| {
+        answer(Arc::clone(&in_trouble), request)
+    })
+    .await
 }
 
 async fn answer(
