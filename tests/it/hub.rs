@@ -7,6 +7,7 @@ mod egress;
 mod ending;
 mod failing;
 mod limits;
+mod logs;
 mod metrics;
 mod own_failures;
 mod sick;
